@@ -1,0 +1,63 @@
+"""What the stages need of a language model: the one interface between them and torch.
+
+``lune.models.LoadedModel`` implements it for transformers models; proposing negatives, making probes
+and evaluating use nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Likelihood facts of one text, from one forward pass; all lists have one entry a scored token.
+
+    Attributes:
+        log_probs: Natural log-probability of each token given those before it.
+        means: Expected log-probability under the model's own distribution (min-k++, mu).
+        deviations: Standard deviation of the same (min-k++, sigma).
+    """
+
+    log_probs: tuple[float, ...]
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+    @property
+    def mean_log_prob(self) -> float:
+        """Mean log-probability a token, in nats."""
+        return sum(self.log_probs) / len(self.log_probs)
+
+
+class LanguageModel(Protocol):
+    """A causal language model seen through prompts and answers as a user types and reads them."""
+
+    def answer(self, prompts: Sequence[str], *, max_new_tokens: int = 24, system: str | None = None) -> list[str]:
+        """Return the greedy answer to each prompt, stopped at the end of turn or a newline.
+
+        Args:
+            prompts: What the user types; the chat template (or question/answer form) is put around.
+            max_new_tokens: Most tokens generated.
+            system: A system message instead of the template's own.
+        """
+        ...
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        count: int,
+        seed: int,
+        temperature: float = 1.0,
+        max_new_tokens: int = 24,
+        system: str | None = None,
+        banned: Sequence[str] = (),
+    ) -> list[list[str]]:
+        """Return ``count`` sampled answers to each prompt; the first tokens of ``banned`` texts never occur."""
+        ...
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
+        """Return the token scores of each (prompt, response), over the response's tokens only."""
+        ...
