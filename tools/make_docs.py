@@ -1,10 +1,11 @@
-"""Write the reference pages that come from the code: docs/commands.md and docs/settings.md.
+"""Write the reference pages that come from the code: docs/commands.md, docs/settings.md and docs/modules.md.
 
 Run as ``make docs``. The tests call :func:`pages` and compare, so a page that is out of date fails them.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from typer.main import get_command
 
 from lune.settings import RECIPES, ForgetSettings
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "src" / "lune"
 
 NOTICE = "<!-- Written by `make docs` from the code: edit there. -->"
 
@@ -41,10 +44,32 @@ file named by `--config`. What is given wins over the recipe, and the recipe ove
 error. Every run records all of them in its `run.json`.
 """
 
+MODULES_INTRO = """
+# Modules
+
+Every module of the package with the first words of its docstring. [architecture.md](architecture.md) shows how they
+hang together.
+"""
+
 
 def pages() -> dict[Path, str]:
     """Return each generated page's path and the text it should have."""
-    return {DOCS / "commands.md": commands_page(), DOCS / "settings.md": settings_page()}
+    return {
+        DOCS / "commands.md": commands_page(),
+        DOCS / "settings.md": settings_page(),
+        DOCS / "modules.md": modules_page(),
+    }
+
+
+def modules_page() -> str:
+    """Return the list of modules, each with the first line of its docstring, as Markdown."""
+    lines = [f"{NOTICE}\n{MODULES_INTRO}", "| Module | What it is |", "| --- | --- |"]
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: (path.parent != PACKAGE, path)):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if docstring:
+            lines.append(f"| `{name}` | {_cell(docstring.split(chr(10) * 2)[0])} |")
+    return "\n".join([*lines, ""])
 
 
 def commands_page() -> str:
@@ -173,7 +198,7 @@ def main() -> None:
         current = path.read_text(encoding="utf-8") if path.exists() else ""
         if current != text:
             path.write_text(text, encoding="utf-8")
-        print(f"{path.relative_to(DOCS.parent)}: {'current' if current == text else 'written'}")
+        print(f"{path.relative_to(ROOT)}: {'current' if current == text else 'written'}")
 
 
 if __name__ == "__main__":
