@@ -92,7 +92,7 @@ def anchors(path: Path) -> set[str]:
 @pytest.mark.parametrize("page", ["commands.md", "settings.md", "modules.md"])
 def test_generated_pages_are_current(page: str) -> None:
     path = ROOT / "docs" / page
-    assert path.read_text(encoding="utf-8") == make_docs.pages()[path], f"{name(path)} is out of date: run `make docs`"
+    assert path.read_text(encoding="utf-8") == make_docs.PAGES[path](), f"{name(path)} is out of date: run `make docs`"
 
 
 def test_every_error_code_has_a_section_and_every_section_a_code() -> None:

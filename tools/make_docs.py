@@ -1,6 +1,6 @@
 """Write the reference pages that come from the code: docs/commands.md, docs/settings.md and docs/modules.md.
 
-Run as ``make docs``. The tests call :func:`pages` and compare, so a page that is out of date fails them.
+Run as ``make docs``. The tests compare the pages with what ``PAGES`` gives, so a page that is out of date fails them.
 """
 
 from __future__ import annotations
@@ -50,15 +50,6 @@ MODULES_INTRO = """
 Every module of the package with the first words of its docstring. [architecture.md](architecture.md) shows how they
 hang together.
 """
-
-
-def pages() -> dict[Path, str]:
-    """Return each generated page's path and the text it should have."""
-    return {
-        DOCS / "commands.md": commands_page(),
-        DOCS / "settings.md": settings_page(),
-        DOCS / "modules.md": modules_page(),
-    }
 
 
 def modules_page() -> str:
@@ -192,9 +183,18 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+PAGES = {
+    DOCS / "commands.md": commands_page,
+    DOCS / "settings.md": settings_page,
+    DOCS / "modules.md": modules_page,
+}
+"""Each generated page and the function that returns the text it should have."""
+
+
 def main() -> None:
     """Write every generated page that differs and say which."""
-    for path, text in pages().items():
+    for path, page in PAGES.items():
+        text = page()
         current = path.read_text(encoding="utf-8") if path.exists() else ""
         if current != text:
             path.write_text(text, encoding="utf-8")
