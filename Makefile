@@ -41,7 +41,7 @@ $(READY): pyproject.toml constraints.txt requirements-model.txt tools/make_venv.
 	@touch $(READY)
 
 .PHONY: demo
-demo: $(READY)  ## Make the built-in model forget five real facts and show the report
+demo: $(READY)  ## Make the built-in model forget real facts and show the report
 	$(BIN)/lune demo
 
 .PHONY: test

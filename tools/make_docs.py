@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
-import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
+from lune.cli import app
+from lune.cli.options import allowed, flag
 from lune.settings import RECIPES, ForgetSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,15 +34,15 @@ What `lune COMMAND --help` prints, in one page. Every flag of `lune forget` is a
 `--config`; [settings.md](settings.md) has their defaults in each recipe.
 
 Exit status: 0 done and `FORGOTTEN`, 1 done with another verdict, 2 bad input or configuration (nothing ran), 3 the run
-failed. [errors.md](errors.md) explains each error.
+failed, 130 interrupted. [errors.md](errors.md) explains each error.
 """
 
 SETTINGS_INTRO = """
 # Settings
 
 Everything that decides a run of `lune forget`. A setting is given as a flag (`--batch-size 8`) or as a key of the YAML
-file named by `--config`. What is given wins over the recipe, and the recipe over the default. An unknown key is an
-error. Every run records all of them in its `run.json`.
+file named by `--config` (`batch-size: 8`). What is given wins over the recipe, and the recipe over the default. An
+unknown key is an error. Every run records all of them in its `run.json`, by the names in the first column.
 """
 
 MODULES_INTRO = """
@@ -65,8 +66,6 @@ def modules_page() -> str:
 
 def commands_page() -> str:
     """Return the command reference as Markdown."""
-    from lune.cli import app
-
     root = get_command(app).make_context("lune", [], resilient_parsing=True)
     sections = [f"{NOTICE}\n{COMMANDS_INTRO}"]
     sections += [_command_section(context) for context in contexts(root)]
@@ -82,40 +81,15 @@ def settings_page() -> str:
 
 
 def _setting_row(name: str, field: FieldInfo) -> str:
-    kebab = name.replace("_", "-")
-    flag = f"`--{kebab}` / `--no-{kebab}`" if field.annotation is bool else f"`--{kebab}`"
+    flags = f"`{flag(name)}`"
+    if field.annotation is bool:
+        flags += f", `--no-{flag(name).removeprefix('--')}`"
     defaults = [_show(recipe.get(name, field.default)) for recipe in RECIPES.values()]
     if name == "recipe":
         defaults = [f"`{recipe}`" for recipe in RECIPES]
-    return "| " + " | ".join([f"`{name}`", flag, _allowed(field), *defaults, _cell(field.description or "")]) + " |"
-
-
-def _allowed(field: FieldInfo) -> str:
-    """Return the values a setting takes: its choices, or its type and limits."""
-    kind: Any = field.annotation
-    kinds = [part for part in get_args(kind) if part is not type(None)] if get_origin(kind) is not Literal else [kind]
-    kind = kinds[0] if kinds else kind
-    if get_origin(kind) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(f"`{choice.value}`" for choice in kind)
-    names = {str: "text", int: "whole number", float: "number", bool: "yes or no", Path: "path"}
-    limits = [limit for limit in map(_limit, field.metadata) if limit]
-    return " ".join([names[kind], ", ".join(limits)]).strip()
-
-
-def _limit(constraint: object) -> str:
-    match constraint:
-        case annotated_types.Ge(ge=value):
-            return f"≥ {value}"
-        case annotated_types.Gt(gt=value):
-            return f"> {value}"
-        case annotated_types.Le(le=value):
-            return f"≤ {value}"
-        case annotated_types.Lt(lt=value):
-            return f"< {value}"
-        case _:
-            return ""
+    return (
+        "| " + " | ".join([f"`{name}`", flags, _cell(allowed(name)), *defaults, _cell(field.description or "")]) + " |"
+    )
 
 
 def _show(value: object) -> str:
