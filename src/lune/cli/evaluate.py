@@ -1,0 +1,81 @@
+"""``lune evaluate``: score a model, with or without an adapter, on probes from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lune.cli.forget import make_console
+from lune.cli.options import QuietOption, with_settings
+from lune.errors import ModelError
+from lune.outputs import check_output_file
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+AdapterOption = Annotated[
+    Path | None, typer.Option("--adapter", metavar="DIR", help="A PEFT adapter to put on the model.")
+]
+ProbesOption = Annotated[
+    str,
+    typer.Option(
+        "--probes",
+        metavar="FILE.jsonl",
+        help="One object a line: prompt and answer (or expected, a list); kind, attack, id, fact_id, subject "
+        "and relation are optional. A run's probes.jsonl fits.",
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the scores there as JSON.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file given by --out if it is there.")]
+
+
+@with_settings("device", "dtype", "seed")
+def evaluate(
+    *,
+    given: dict[str, object],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, local folder, or the built-in model's name.")],
+    probes: ProbesOption,
+    adapter: AdapterOption = None,
+    out: OutOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Ask a model the probes of a file and print how many it answers as expected."""
+    from lune.cli.config import resolve_invocation
+    from lune.facts import read_probes
+
+    questions = read_probes(probes)
+    settings = resolve_invocation({**given, "model": model}).settings
+    if adapter is not None:
+        _check_adapter(adapter)
+    if out is not None:
+        check_output_file(out, force=force)
+
+    from lune.pipeline import run_evaluate
+
+    run_evaluate(
+        model=settings.model,
+        adapter=adapter,
+        probes=questions,
+        out=out,
+        device=settings.device,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        console=make_console(quiet),
+    )
+    if quiet and out is not None:
+        typer.echo(out)
+
+
+def _check_adapter(adapter: Path) -> None:
+    """Raise ModelError when ``adapter`` is not the folder of a PEFT adapter."""
+    if (adapter / ADAPTER_CONFIG).is_file():
+        return
+    inside = adapter / "adapter"
+    if (inside / ADAPTER_CONFIG).is_file():
+        raise ModelError(f"{adapter} is a run folder, not an adapter.", hint=f"--adapter {inside}")
+    what = f"has no {ADAPTER_CONFIG}" if adapter.is_dir() else "is not a folder"
+    raise ModelError(
+        f"{adapter} {what}, so it is no PEFT adapter.", hint="name the adapter folder of a run: RUN/adapter"
+    )
