@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from lune.language_model import TokenScores
+from lune.metrics.membership import (
+    auc,
+    auc_interval,
+    best_balanced_accuracy,
+    loss_score,
+    membership,
+    min_k_plus_plus_score,
+    min_k_score,
+    zlib_score,
+)
+
+TEXT = "Paris is the capital of France."
+SCORES = TokenScores(
+    log_probs=(-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0, -10.0),
+    means=(-1.0,) * 10,
+    deviations=(1.0,) * 8 + (2.0, 0.5),
+)
+
+
+def scored(*log_probs: float) -> TokenScores:
+    return TokenScores(log_probs, (0.0,) * len(log_probs), (1.0,) * len(log_probs))
+
+
+def test_loss_is_the_mean_log_probability() -> None:
+    assert loss_score(TEXT, SCORES) == pytest.approx(-5.5)
+
+
+def test_zlib_divides_the_mean_by_the_compressed_bytes() -> None:
+    assert zlib_score(TEXT, SCORES) == pytest.approx(-5.5 / len(zlib.compress(TEXT.encode())))
+    assert zlib_score("ééé", SCORES) == pytest.approx(-5.5 / len(zlib.compress(b"\xc3\xa9\xc3\xa9\xc3\xa9")))
+
+
+def test_min_k_is_the_mean_of_the_lowest_fifth() -> None:
+    assert min_k_score(TEXT, SCORES) == pytest.approx((-10.0 - 9.0) / 2)
+    assert min_k_score(TEXT, scored(-1.0, -7.0, -2.0)) == -7.0  # at least one token
+
+
+def test_min_k_plus_plus_standardises_each_token_first() -> None:
+    # (log p - mu) / sigma: 0, -1, ..., -7, then -8 / 2 = -4 and -9 / 0.5 = -18; the lowest two are -18 and -7.
+    assert min_k_plus_plus_score(TEXT, SCORES) == pytest.approx((-18.0 - 7.0) / 2)
+
+
+def test_a_model_certain_of_its_token_deviates_by_nothing() -> None:
+    certain = TokenScores((0.0,), (0.0,), (0.0,))
+    assert min_k_plus_plus_score(TEXT, certain) == 0.0
+
+
+def test_auc_by_hand() -> None:
+    assert auc([3.0, 4.0], [1.0, 2.0]) == 1.0
+    assert auc([1.0, 2.0], [3.0, 4.0]) == 0.0
+    assert auc([1.0, 3.0], [2.0, 4.0]) == 1 / 4
+    assert auc([1.0, 1.0], [1.0, 1.0]) == 0.5
+    assert auc([2.0, 1.0], [1.0]) == 3 / 4
+    assert auc([], [1.0]) is None
+    assert auc([1.0], []) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_auc_and_balanced_accuracy_agree_with_scikit_learn(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    # Few distinct values give many ties.
+    positive = generator.integers(0, 6, size=generator.integers(2, 30)).astype(float)
+    negative = generator.integers(0, 6, size=generator.integers(2, 30)).astype(float) + (seed - 4) / 2
+    truth = np.concatenate([np.ones(len(positive)), np.zeros(len(negative))])
+    scores = np.concatenate([positive, negative])
+    assert auc(list(positive), list(negative)) == pytest.approx(roc_auc_score(truth, scores))
+    inner = np.unique(scores)[1:]
+    best = max(balanced_accuracy_score(truth, scores >= threshold) for threshold in inner)
+    assert best_balanced_accuracy(list(positive), list(negative)) == pytest.approx(best)
+
+
+def test_below_chance_stays_visible() -> None:
+    assert best_balanced_accuracy([3.0, 4.0], [1.0, 2.0]) == 1.0
+    # Threshold 2 calls members 2, 3, 4: half the members right and no non-member; 3 gets none, 4 half the non-members.
+    assert best_balanced_accuracy([1.0, 2.0], [3.0, 4.0]) == 0.25
+    assert best_balanced_accuracy([1.0], [2.0]) == 0.0
+    assert best_balanced_accuracy([1.0], [1.0]) == 0.5
+    assert best_balanced_accuracy([], [1.0]) is None
+
+
+def test_membership_names_every_attack_and_tells_taught_from_untaught() -> None:
+    members = [(f"member {number}", scored(-0.1, -0.2 - number / 100)) for number in range(6)]
+    others = [(f"other {number}", scored(-3.0, -4.0 - number / 100)) for number in range(5)]
+    result = membership(members, others)
+    assert list(result) == ["loss", "zlib", "min_k", "min_k_plus_plus"]
+    for values in result.values():
+        assert values == {"auc": 1.0, "balanced_accuracy": 1.0, "auc_low": 1.0, "auc_high": 1.0}
+    swapped = membership(others, members)
+    assert swapped["loss"]["auc"] == 0.0
+
+
+def test_texts_that_cannot_be_scored_are_left_out() -> None:
+    good = ("a", scored(-1.0))
+    undefined = [("b", scored()), ("c", scored(math.nan)), ("d", TokenScores((-1.0,) * 6, (0.0,) * 6, (math.nan,) * 6))]
+    hidden = ("e", TokenScores((math.nan, *(-1.0,) * 9), (0.0,) * 10, (1.0,) * 10))
+    result = membership([good, hidden, *undefined], [("f", scored(-2.0))])
+    assert all(values["auc"] == 1.0 and values["auc_low"] is None for values in result.values())
+    nothing = membership(undefined, [good])
+    assert all(value is None for values in nothing.values() for value in values.values())
+    assert membership([], [])["loss"]["auc"] is None
+
+
+def test_an_impossible_token_ranks_lowest() -> None:
+    result = membership([("a", scored(-math.inf))], [("b", scored(-50.0))])
+    assert result["loss"]["auc"] == 0.0
+
+
+def test_the_interval_holds_the_auc_and_narrows_with_more_texts() -> None:
+    generator = np.random.default_rng(1)
+    widths = []
+    for count in (10, 160):
+        interval = auc_interval(list(generator.normal(0.5, 1, count)), list(generator.normal(0, 1, count)), seed=3)
+        assert interval.low is not None and interval.value is not None and interval.high is not None
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1
+        widths.append(interval.high - interval.low)
+    assert widths[1] < widths[0] / 2
+    assert auc_interval([1.0], [0.0, 0.5]).low is None
