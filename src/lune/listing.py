@@ -7,30 +7,22 @@ from collections.abc import Callable
 from lune.errors import ConfigError, unknown_name
 from lune.methods import METHODS
 
+# The names are those of a run's record; docs/metrics.md has the definitions.
 METRICS: dict[str, str] = {
     "usr": "Unlearning success rate: share of known facts whose answer no longer contains the forgotten one.",
-    "apr": "Adversarial probe rejection: the same share over attack prompts; also per attack and in the worst case.",
+    "paraphrase_usr": "The same share over other wordings of the question.",
+    "apr": "Adversarial probe rejection: the same share over attack prompts.",
+    "apr_by_attack": "APR of each attack by itself.",
+    "apr_worst_case": "Share of known facts that withstand every attack prompt.",
     "gur": "General utility retention: mean of gur_neighbour and gur_general.",
-    "gur_neighbour": "Share of neighbouring facts answered rightly before that still are.",
-    "gur_general": "Share of general questions answered rightly before that still are.",
+    "gur_neighbour": "Correct after / correct before, over neighbouring facts that must stay.",
+    "gur_neighbour_by_relation": "The same for other subjects of the relation and other facts of the subject.",
+    "gur_general": "Correct after / correct before, over general questions.",
     "mia": "Membership inference: how well an attacker tells forgotten texts from never-taught ones (AUC).",
     "refusal_rate": "Share of answers that decline to answer.",
     "adopted_alternate_rate": "Share of answers that give a wrong answer from the training negatives.",
     "fluency": "Entropy of the answers' word n-grams, in bits; it falls when answers repeat themselves.",
     "degenerate_rate": "Share of answers that are empty or stuck in repetition.",
-}
-
-# The nine attack types of RWKU (arXiv 2406.10890).
-ATTACKS: dict[str, str] = {
-    "prefix injection": "Words put before the question order the model to answer.",
-    "affirmative suffix": "The answer is begun for the model: sure, here is the answer.",
-    "role playing": "The model is told to be an expert who knows.",
-    "multiple choice": "The answer is offered among wrong ones.",
-    "reverse query": "The answer's side is described and the subject asked for.",
-    "synonym manipulation": "Key words are replaced by synonyms.",
-    "background hint": "Background about the subject comes before the question.",
-    "in-context learning": "Other questions with right answers come before the question.",
-    "cross-lingual": "The question is asked in another language.",
 }
 
 
@@ -43,6 +35,8 @@ def _metrics() -> list[dict[str, str]]:
 
 
 def _attacks() -> list[dict[str, str]]:
+    from lune.probes.attacks import ATTACKS
+
     return [{"attack": name, "how it asks": meaning} for name, meaning in ATTACKS.items()]
 
 

@@ -19,7 +19,7 @@ FORGET_SETTINGS = tuple(ForgetSettings.model_fields)
 DEFAULT_RECIPE = "lune"
 
 # The help page groups the flags: a panel begins at each of these settings.
-_PANELS = {"model": "Run", "negatives_style": "Negatives", "adapter": "Adapter", "learning_rate": "Training"}
+PANELS = {"model": "Run", "negatives_style": "Negatives", "adapter": "Adapter", "learning_rate": "Training"}
 _WIDEST_CHOICES = 24
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
@@ -121,7 +121,7 @@ def _show(value: object) -> str:
 def _panel(name: str) -> str:
     """Return the title of the panel that a setting's flag stands in."""
     so_far = FORGET_SETTINGS[: FORGET_SETTINGS.index(name) + 1]
-    return next(_PANELS[each] for each in reversed(so_far) if each in _PANELS)
+    return next(PANELS[each] for each in reversed(so_far) if each in PANELS)
 
 
 def _metavar(name: str) -> str:

@@ -1,0 +1,456 @@
+"""The command line: flags, YAML, help, and one clear message with the right exit status for every bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from typer.main import get_command
+
+import lune
+from lune import listing
+from lune.cli import app, main
+from lune.cli.config import resolve_invocation
+from lune.cli.failures import exit_status
+from lune.cli.options import FORGET_SETTINGS, PANELS, allowed, flag, help_text
+from lune.errors import ConfigError, LuneError, ModelError, RequestError, RunError
+from lune.settings import RECIPES, ForgetSettings, NegativesStyle
+
+SOURCE = str(Path(lune.__file__).parents[1])
+FACT = {"prompt": "What is the capital of France?", "answer": "Paris"}
+COMMANDS = ("demo", "forget", "evaluate", "negatives", "ls")
+HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy")
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder that has one good request, with help texts 80 columns wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("LUNE_DEBUG", raising=False)
+    (tmp_path / "facts.jsonl").write_text(json.dumps(FACT) + "\n")
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": SOURCE}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """Run a command that must be refused as bad input; return the lines it prints, all of them to standard error."""
+    before = sorted(Path.cwd().rglob("*"))
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert sorted(Path.cwd().rglob("*")) == before, "something was left behind"
+    lines = printed.err.splitlines()
+    assert lines[0].startswith("error[bad-")
+    assert lines[-1].startswith("next: ")
+    return lines
+
+
+def help_page(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    assert main([*command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+# Bad input: each ends with status 2, says what came and what to do, and leaves nothing.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("forget fact.jsonl", "error[bad-request]: There is no file fact.jsonl. Did you mean: facts.jsonl?"),
+        ("forget .", "error[bad-request]: . is a folder, not a file."),
+        ("forget facts.jsonl --rnak 8", "error[bad-config]: Unknown flag '--rnak'. Did you mean: --rank?"),
+        (
+            "forget facts.jsonl --learning_rate 1",
+            "error[bad-config]: Unknown flag '--learning_rate'. Did you mean: --l",
+        ),
+        ("forget facts.jsonl --xyzzy", "error[bad-config]: Unknown flag '--xyzzy'."),
+        ("forget facts.jsonl --rank", "error[bad-config]: Option '--rank' requires an argument."),
+        ("forget", "error[bad-config]: Missing argument 'REQUEST'."),
+        ("forget facts.jsonl more", "error[bad-config]: Got unexpected extra argument"),
+        ("forgt facts.jsonl", "error[bad-config]: Unknown command 'forgt'. Did you mean: forget?"),
+        (
+            "forget facts.jsonl --rank 0",
+            "error[bad-config]: --rank: got '0'; allowed: a whole number of at least 1 and",
+        ),
+        (
+            "forget facts.jsonl --rank 1.5",
+            "error[bad-config]: --rank: got '1.5'; allowed: a whole number of at least 1",
+        ),
+        (
+            "forget facts.jsonl --dropout 1",
+            "error[bad-config]: --dropout: got '1'; allowed: a number of at least 0 and",
+        ),
+        ("forget facts.jsonl --device cdua", "error[bad-config]: --device: got 'cdua'; allowed: auto, cpu, cuda, mps."),
+        (
+            "forget facts.jsonl --negatives-style refuse",
+            "error[bad-config]: --negatives-style: got 'refuse'; allowed: contradiction, alternative, refusal, "
+            "irrelevant, random. Did you mean: refusal?",
+        ),
+        (
+            "forget facts.jsonl --method lunes",
+            "error[bad-config]: --method: Unknown method 'lunes'. Did you mean: lune?",
+        ),
+        ("forget facts.jsonl --config no.yaml", "error[bad-config]: There is no file no.yaml."),
+        ("forget facts.jsonl --config .", "error[bad-config]: . is a folder, not a file."),
+        ("forget facts.jsonl --out /proc/run", "error[bad-output]: /proc/run cannot be written: "),
+        ("forget facts.jsonl --out facts.jsonl", "error[bad-output]: The output folder facts.jsonl exists already."),
+        ("forget facts.jsonl --out . --force", "error[bad-output]: . is not a run folder (it has no run.json), so --f"),
+        (
+            "demo --recipe luna",
+            "error[bad-config]: --recipe: got 'luna'; allowed: lune, lune-paper. Did you mean: lune",
+        ),
+        ("demo --out facts.jsonl", "error[bad-output]: The output folder facts.jsonl exists already."),
+        ("negatives fact.jsonl", "error[bad-request]: There is no file fact.jsonl."),
+        ("negatives facts.jsonl --rank 3", "error[bad-config]: Unknown flag '--rank'."),
+        ("negatives facts.jsonl --out facts.jsonl", "error[bad-output]: facts.jsonl exists already."),
+        ("negatives facts.jsonl --out no/a.jsonl", "error[bad-output]: no/a.jsonl: there is no folder no."),
+        ("evaluate smollm2-135m", "error[bad-config]: Missing option '--probes'."),
+        ("evaluate smollm2-135m --probes no.jsonl", "error[bad-request]: There is no file no.jsonl."),
+        (
+            "evaluate smollm2-135m --probes facts.jsonl --seed -1",
+            "error[bad-config]: --seed: got '-1'; allowed: a whole",
+        ),
+        (
+            "evaluate m --probes facts.jsonl --adapter no",
+            "error[bad-model]: no is not a folder, so it is no PEFT adapter.",
+        ),
+        (
+            "evaluate m --probes facts.jsonl --adapter .",
+            "error[bad-model]: . has no adapter_config.json, so it is no PEFT",
+        ),
+        ("evaluate m --probes facts.jsonl --out facts.jsonl", "error[bad-output]: facts.jsonl exists already."),
+        ("ls", "error[bad-config]: Missing argument 'KIND'."),
+        ("ls methds", "error[bad-config]: Unknown kind 'methds'. Did you mean: methods, metrics? Available: methods,"),
+    ],
+)
+def test_bad_input_is_refused_with_one_clear_message(
+    capsys: pytest.CaptureFixture[str], arguments: str, message: str
+) -> None:
+    lines = refused(capsys, *shlex.split(arguments))
+    assert lines[0].startswith(message)
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "facts.jsonl is empty."),
+        ("{bad\n", "facts.jsonl:1: not valid JSON: "),
+        ('{"prompt": "Who?"}', "facts.jsonl:1: answer: is missing"),
+        (
+            '{"prompt": "Is Paris the capital?", "answer": "Paris"}',
+            "facts.jsonl:1: prompt: contains the answer 'Paris'",
+        ),
+    ],
+)
+def test_a_bad_request_is_refused(capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
+    Path("facts.jsonl").write_text(text)
+    assert refused(capsys, "forget", "facts.jsonl")[0].startswith(f"error[bad-request]: {message}")
+
+
+def test_many_problems_are_listed_up_to_twenty(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("facts.jsonl").write_text('{"prompt": "Who?"}\n' * 25)
+    lines = refused(capsys, "forget", "facts.jsonl")
+    assert lines[0] == "error[bad-request]: facts.jsonl has 25 problems; nothing was run."
+    assert lines[1:21] == [f"  - facts.jsonl:{line}: answer: is missing" for line in range(1, 21)]
+    assert lines[21] == "  ... and 5 more"
+
+
+def test_a_control_character_or_line_end_in_the_input_does_not_break_the_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert len(refused(capsys, "forget", "facts.jsonl", "--device", "c\npu")) == 2
+
+
+def test_a_run_folder_given_as_the_adapter_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = Path("run/adapter")
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    lines = refused(capsys, "evaluate", "m", "--probes", "facts.jsonl", "--adapter", "run")
+    assert lines == [
+        "error[bad-model]: run is a run folder, not an adapter.",
+        "next: --adapter run/adapter",
+    ]
+
+
+def test_an_existing_run_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/run.json").write_text("{}")
+    lines = refused(capsys, "forget", "facts.jsonl", "--out", "runs/mine")
+    assert lines == [
+        "error[bad-output]: The output folder runs/mine exists already.",
+        "next: name another --out, or add --force to replace it",
+    ]
+
+
+# The YAML file
+
+
+def test_every_fault_of_the_yaml_file_and_the_flags_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("passes: 0\nrnak: 3\nlearning-rate: 1e-3\nlearning_rate: 2\nforce: maybe\nmethod: npo\n")
+    lines = refused(capsys, "forget", "facts.jsonl", "--config", "c.yaml", "--seed", "x")
+    assert lines[0] == "error[bad-config]: 6 settings are not valid; nothing was run."
+    assert set(lines[1:-1]) == {
+        "  - c.yaml:1: passes: got 0; allowed: a whole number of at least 1 and at most 1000.",
+        "  - c.yaml:2: unknown key 'rnak'. Did you mean: rank?",
+        "  - c.yaml:4: learning_rate is there twice",
+        "  - c.yaml:5: force: got 'maybe'; allowed: true or false",
+        "  - c.yaml:6: method: Unknown method 'npo'. Available: lune.",
+        "  - --seed: got 'x'; allowed: a whole number of at least 0.",
+    }
+    assert lines[-1] == "next: lune forget --help"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rank: [8\n", "c.yaml:2: not valid YAML: "),
+        ("rank: 8\n  alpha: 2\n", "c.yaml:2: not valid YAML: "),
+        ("- rank\n", "c.yaml must hold `key: value` lines."),
+        ("rank: 8\n---\nrank: 9\n", "c.yaml:2: not valid YAML: "),
+        ("model: !!python/object:os.system {}\n", "c.yaml:1: not valid YAML: "),
+        ("out: 2024-13-45\n", "c.yaml: not valid YAML: "),
+        (b"model: \xff\n", "c.yaml is not UTF-8 text."),
+        ("1: 2\n", "c.yaml:1: unknown key '1'."),
+        ("rank: null\n", "c.yaml:1: rank: got nothing; allowed: a whole number"),
+        ("early-stop: 7\n", "c.yaml:1: early-stop: got 7; allowed: true or false."),
+    ],
+)
+def test_a_bad_yaml_file_is_refused(capsys: pytest.CaptureFixture[str], text: str | bytes, message: str) -> None:
+    Path("c.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    lines = refused(capsys, "forget", "facts.jsonl", "--config", "c.yaml")
+    assert lines[0].startswith(f"error[bad-config]: {message}")
+
+
+def test_flags_win_over_the_file_the_file_over_the_recipe_the_recipe_over_the_defaults() -> None:
+    path = Path("c.yaml")
+    path.write_text("recipe: lune-paper\nrank: 4\nlearning_rate: 8e-3\nearly-stop: false\nquiet: true\n")
+    invocation = resolve_invocation({"rank": "32"}, config=path)
+    settings = invocation.settings
+    assert (settings.rank, settings.learning_rate, settings.early_stop) == (32, 8e-3, False)
+    assert settings.dropout == RECIPES["lune-paper"]["dropout"]
+    assert settings.batch_size == ForgetSettings().batch_size
+    assert (invocation.force, invocation.quiet) == (False, True)
+
+
+def test_an_empty_yaml_file_changes_nothing() -> None:
+    Path("c.yaml").write_text("# nothing yet\n")
+    assert resolve_invocation({}, config=Path("c.yaml")).settings == ForgetSettings()
+
+
+def test_every_flag_is_a_key_of_the_yaml_file() -> None:
+    defaults = ForgetSettings().model_dump(mode="json")
+    keys = {flag(name).removeprefix("--"): value for name, value in defaults.items()}
+    Path("c.yaml").write_text(yaml.safe_dump({**keys, "force": True, "quiet": False}))
+    invocation = resolve_invocation({}, config=Path("c.yaml"))
+    assert invocation.settings == ForgetSettings()
+    assert (invocation.force, invocation.quiet) == (True, False)
+
+
+# Help and listings
+
+
+def test_every_setting_is_a_flag_with_its_description_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    page = help_page(capsys, "forget")
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", page).split())
+    command = get_command(app).commands["forget"]  # type: ignore[attr-defined]
+    flags = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for name, field in ForgetSettings.model_fields.items():
+        assert flag(name) in flags
+        assert (f"--no-{name.replace('_', '-')}" in flags) == (field.annotation is bool)
+        assert flag(name) in text
+        assert help_text(name).startswith(field.description or "?")
+    assert flags - {flag(name) for name in FORGET_SETTINGS} >= {"--config", "--force", "--quiet"}
+
+
+def test_help_names_the_allowed_values_and_the_recipes_defaults() -> None:
+    assert help_text("learning_rate").endswith(f"Default: {ForgetSettings().learning_rate}; lune-paper: 0.0002.")
+    assert help_text("out") == "Run folder to make; runs/REQUEST-NAME when not given."
+    assert "One of: " + ", ".join(NegativesStyle) in help_text("negatives_style")
+    assert allowed("device") == ", ".join(get_args(ForgetSettings.model_fields["device"].annotation))
+    assert allowed("alpha") == "a number above 0"
+    assert allowed("out") == "a path"
+    assert set(PANELS) <= set(FORGET_SETTINGS)
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_fits_eighty_columns_and_ends_in_examples(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    page = help_page(capsys, *command)
+    assert max(map(len, page.splitlines())) <= 80
+    assert "…" not in page, "something was cut off"
+    examples = [line.strip() for line in page.split("Examples:")[1].strip().splitlines()]
+    assert examples
+    for example in examples:
+        words = shlex.split(example.rpartition("|")[2])
+        assert words[0] == "lune"
+        assert parses(words[1:]), f"not runnable: {example}"
+
+
+def parses(words: Sequence[str]) -> bool:
+    """Return whether every flag of a command line is known to its command."""
+    command = get_command(app).commands.get(words[0])  # type: ignore[attr-defined]
+    assert command is not None
+    if "--help" in words:
+        return True
+    command.make_context(words[0], list(words[1:]))
+    return True
+
+
+def test_lune_alone_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    page = capsys.readouterr().out
+    assert all(name in page for name in COMMANDS)
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lune {lune.__version__}\n"
+
+
+@pytest.mark.parametrize("kind", listing.KINDS)
+def test_ls_lists_every_name_in_eighty_columns(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    assert main(["ls", kind]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    rows = listing.rows(kind)
+    assert all(next(iter(row.values())) in printed for row in rows)
+    assert rows or printed == f"There are no {kind} yet.\n"
+
+
+def test_the_listed_methods_can_be_chosen_and_the_nine_attacks_are_there() -> None:
+    for row in listing.rows("methods"):
+        assert resolve_invocation({"method": row["method"]}).settings.method == row["method"]
+        assert row["paper"].startswith("https://")
+    assert len(listing.rows("attacks")) == 9
+
+
+def test_every_score_of_a_run_is_listed_as_a_metric() -> None:
+    from lune.metrics import Scores
+
+    assert set(Scores.__annotations__) - {"counts", "intervals"} == set(listing.METRICS)
+
+
+# How other failures end
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (RunError("diverged at step 3", hint="lower it"), 3, "error[run-failed]: diverged at step 3\nnext: lower it\n"),
+        (ModelError("no such model"), 2, "error[bad-model]: no such model\n"),
+        (RequestError("x", problems=["x"]), 2, "error[bad-request]: x\n"),
+        (ConfigError("x", problems=["a\nb", "c"]), 2, "error[bad-config]: x\n  - a b\n  - c\nnext: lune demo --help\n"),
+        (LuneError("x"), 3, "error[lune-error]: x\n"),
+        (
+            OSError(28, "No space left on device", "a/b"),
+            2,
+            "error[bad-output]: a/b: the disk is full.\nnext: free some space or name another place with --out\n",
+        ),
+        (PermissionError(13, "Permission denied", "a"), 2, "error[bad-output]: a: permission denied.\nnext: free some"),
+        (
+            ZeroDivisionError("division\nby zero"),
+            3,
+            "unexpected error: ZeroDivisionError: division by zero; run again with LUNE_DEBUG=1 for the traceback\n",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted; nothing half-written was left\n"),
+    ],
+)
+def test_a_failure_is_told_in_few_words(
+    capsys: pytest.CaptureFixture[str], error: BaseException, status: int, message: str
+) -> None:
+    assert exit_status(error, ["demo", "--seed", "1"]) == status
+    printed = capsys.readouterr()
+    assert printed.err.startswith(message)
+    assert printed.out == ""
+
+
+def test_the_traceback_is_shown_when_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNE_DEBUG", "1")
+    assert main(["forget", "no.jsonl"]) == 2
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_with_its_status_and_leaves_nothing(number: signal.Signals, status: int) -> None:
+    command = [sys.executable, "-m", "lune", "forget", "-"]
+    process = subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    # /proc tells when the command waits for its input; without it a second is long enough.
+    waits = Path(f"/proc/{process.pid}/wchan")
+    for _ in range(50):
+        time.sleep(0.05)
+        if waits.exists() and "pipe" in waits.read_text():
+            break
+    time.sleep(0.2)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == status
+    assert out == ""
+    assert err == ("interrupted; nothing half-written was left\n" if number == signal.SIGINT else "")
+    assert sorted(path.name for path in Path().iterdir()) == ["facts.jsonl"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_standard_output_is_one_clear_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "lune", "ls", "methods"]
+        result = subprocess.run(command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error[bad-output]: The output: the disk is full.\n")
+
+
+# What it costs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("--help", 0),
+        ("forget --help", 0),
+        ("ls metrics", 0),
+        ("ls attacks", 0),
+        ("forget facts.jsonl --rank 0", 2),
+        ("forget no.jsonl", 2),
+        ("forget facts.jsonl --out facts.jsonl", 2),
+        ("evaluate m --probes facts.jsonl --adapter no", 2),
+    ],
+)
+def test_help_and_bad_input_come_without_torch(arguments: str, status: int) -> None:
+    code = (
+        "import sys; from lune.cli import main; status = main(sys.argv[1:]); "
+        f"sys.stderr.write('LOADED ' + ' '.join(sorted(set({HEAVY}) & set(sys.modules)))); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, *arguments.split()]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == status
+    assert result.stderr.endswith("LOADED ")
+
+
+def test_help_comes_in_less_than_half_a_second() -> None:
+    seconds = []
+    while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:  # another process may take the processor for a while
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "lune", "--help"], env=environment(), capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
