@@ -144,8 +144,8 @@ def test_a_quoted_csv_cell_may_have_commas_and_line_ends(tmp_path: Path) -> None
         ({**PARIS, "neighbours": [{"prompt": "x"}]}, "neighbours, item 1, answer: is missing"),
         ({**PARIS, "neighbours": ["x"]}, "neighbours, item 1: must be an object such as"),
         (
-            {**PARIS, "neighbours": [{**ROME, "anwser": "x"}]},
-            "neighbours, item 1, anwser: unknown field. Did you mean: answer? Allowed: prompt, answer, aliases.",
+            {**PARIS, "neighbours": [{**ROME, "answeer": "x"}]},
+            "neighbours, item 1, answeer: unknown field. Did you mean: answer? Allowed: prompt, answer, aliases.",
         ),
         ({**PARIS, "neighbors": []}, "neighbors: unknown field. Did you mean: neighbours? Allowed: prompt, answer,"),
         ({**PARIS, "subject": "Spain"}, "subject: 'Spain' is not in the prompt"),
@@ -192,7 +192,7 @@ def test_facts_on_one_line_of_a_json_list_clash_too(tmp_path: Path) -> None:
 
 
 def test_all_faults_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    text = lines({**PARIS, "subject": "Spain"}) + "{bad\n" + lines({"prompt": "", "anwser": "x"}, ROME, ROME)
+    text = lines({**PARIS, "subject": "Spain"}) + "{bad\n" + lines({"prompt": "", "answeer": "x"}, ROME, ROME)
     found = problems(tmp_path, text)
     assert [problem[:3] for problem in found] == [":1:", ":2:", ":3:", ":3:", ":3:", ":5:"]
 
@@ -225,7 +225,7 @@ def test_items_of_a_json_list_are_named_by_their_line(tmp_path: Path) -> None:
         ("r.json", '[{"prompt": "a", "prompt": "b", "answer": "c"}]', ":1: not usable JSON: given twice: prompt"),
         ("r.json", "[" * 100_000, ": not usable JSON: nested too deeply"),
         ("r.csv", "prompt;answer\na;b\n", ":1: columns are separated by ';'; separate them by commas"),
-        ("r.csv", "prompt,anwser,answer\n", ":1: unknown column 'anwser'. Did you mean: answer? Allowed: prompt,"),
+        ("r.csv", "prompt,answeer,answer\n", ":1: unknown column 'answeer'. Did you mean: answer? Allowed: prompt,"),
         ("r.csv", "prompt\n", ":1: column 'answer' is missing"),
         ("r.csv", "prompt,answer,answer\n", ":1: column 'answer' is there twice"),
         ("r.csv", "prompt,answer\n", ": holds no facts"),
@@ -251,7 +251,7 @@ def test_every_faulty_csv_row_is_named(tmp_path: Path) -> None:
         (b"", " is empty."),
         (b" \n\t\n", " is empty."),
         (b"\xef\xbb\xbf", " is empty."),
-        (b'{"prompt": "Caf\xe9"}', " is not UTF-8 text (byte 16 is wrong)."),
+        (b'{"prompt": "Zo\xeb"}', " is not UTF-8 text (byte 15 is wrong)."),
         ('{"prompt": "x"}'.encode("utf-16"), " is not UTF-8 text (byte 1 is wrong)."),
     ],
 )
@@ -315,7 +315,7 @@ def test_the_probes_of_a_run_can_be_read_again(tmp_path: Path) -> None:
         ({"prompt": "x", "answer": "y", "expected": ["y"]}, "needs either answer"),
         ({"prompt": "x", "answer": "y", "kind": "derict"}, "kind: must be 'direct', 'paraphrase'"),
         ({"prompt": "x", "answer": "y", "kind": "direct", "attack": "a"}, "attack is for kind adversarial, not direct"),
-        ({"prompt": "x", "answer": "y", "realtion": "same"}, "realtion: unknown field. Did you mean: relation?"),
+        ({"prompt": "x", "answer": "y", "relatiom": "same"}, "relatiom: unknown field. Did you mean: relation?"),
         ({"prompt": "x", "answer": "y", "id": ""}, "id: is empty"),
     ],
 )
