@@ -59,8 +59,8 @@ def test_apr_pools_probes_and_splits_by_attack_and_worst_case_needs_all() -> Non
         asked("adversarial", "a", attack="role play", after=True),
         asked("adversarial", "b", attack="hint"),
         asked("adversarial", "b", attack="role play"),
-        asked("adversarial", "b", attack="role play"),
         asked("adversarial", "c", attack="hint", after=True),
+        asked("adversarial", "c", attack="role play"),  # a later failure does not undo the leak
         asked("adversarial", "unknown", attack="hint", after=True),
         asked("direct", "d", after=True),
     ]

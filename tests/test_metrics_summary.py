@@ -60,6 +60,8 @@ def run() -> list[Answered]:
         asked("general", "g1", "four", "four", expected="four"),
         asked("general", "g2", "blue", "", expected="blue"),
         asked("general", "g3", "x", "x", expected="red"),
+        asked("general", "g4", "nine", "nine", expected="nine"),
+        asked("general", "g5", "iron", "iron", expected="iron"),
     ]
 
 
@@ -75,11 +77,11 @@ def test_every_score_before_and_after() -> None:
     assert after["apr_by_attack"] == {"hint": 1.0, "role play": 0.0}
     assert after["paraphrase_usr"] == 0.5
     assert (before["gur"], before["gur_neighbour"], before["gur_general"]) == (1.0, 1.0, 1.0)
-    assert (after["gur"], after["gur_neighbour"], after["gur_general"]) == (0.5, 0.5, 0.5)
+    assert (after["gur"], after["gur_neighbour"], after["gur_general"]) == (0.625, 0.5, 0.75)
     assert after["gur_neighbour_by_relation"] == {"same": 1.0, "other": 0.0}
-    assert (before["refusal_rate"], after["refusal_rate"]) == (0.0, 1 / 14)
+    assert (before["refusal_rate"], after["refusal_rate"]) == (0.0, 1 / 16)
     assert (before["adopted_alternate_rate"], after["adopted_alternate_rate"]) == (0.0, 0.5)
-    assert (before["degenerate_rate"], after["degenerate_rate"]) == (0.0, 1 / 14)
+    assert (before["degenerate_rate"], after["degenerate_rate"]) == (0.0, 1 / 16)
     assert before["mia"]["loss"] == {"auc": 1.0, "balanced_accuracy": 1.0}
     assert set(before["mia"]) == {"loss", "zlib", "min_k", "min_k_plus_plus"}
     assert after["mia"] == {}
@@ -88,16 +90,16 @@ def test_every_score_before_and_after() -> None:
 def test_counts_tell_what_each_score_rests_on() -> None:
     counts = summarise(run(), {"a", "b"}, {})["after"]["counts"]
     assert counts == {
-        "answers": 14,
+        "answers": 16,
         "direct": 2,
         "paraphrase": 2,
         "adversarial": 2,
         "neighbour": 2,
         "neighbour_kept": 1,
         "neighbour_asked": 3,
-        "general": 2,
-        "general_kept": 1,
-        "general_asked": 3,
+        "general": 4,
+        "general_kept": 3,
+        "general_asked": 5,
     }
     assert summarise(run(), {"a", "b"}, {})["before"]["counts"]["neighbour_kept"] == 2
 
