@@ -1,0 +1,1 @@
+"""Probes: prompts with expected answers, used only to measure."""

@@ -1,0 +1,298 @@
+"""The word data of the package and its readers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from lune import gazetteer
+from lune.probes.general import general_probes, split_of
+from lune.text import contains, normalise
+
+SHARED_NAMES = {"georgia"}  # a country and a US state; the country comes first
+
+
+def _questions() -> list[dict[str, Any]]:
+    text = files("lune").joinpath("data", "general.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _entities() -> dict[str, dict[str, list[str]]]:
+    entities: dict[str, dict[str, list[str]]] = json.loads(
+        files("lune").joinpath("data", "entities.json").read_text(encoding="utf-8")
+    )
+    return entities
+
+
+QUESTIONS = _questions()
+ENTITIES = _entities()
+
+
+# --- general questions
+
+
+def test_general_questions_are_many_and_varied() -> None:
+    topics = Counter(row["topic"] for row in QUESTIONS)
+    assert len(QUESTIONS) >= 220
+    assert len(topics) >= 12
+    assert min(topics.values()) >= 10
+    assert max(topics.values()) <= len(QUESTIONS) / 6
+
+
+def test_general_questions_are_well_formed() -> None:
+    for row in QUESTIONS:
+        assert set(row) == {"id", "topic", "prompt", "answer", "aliases"}
+        assert row["prompt"].endswith("?")
+        for text in (row["id"], row["topic"], row["prompt"], row["answer"], *row["aliases"]):
+            assert text and text == text.strip()
+        for spelling in (row["answer"], *row["aliases"]):
+            assert normalise(spelling), f"{row['id']}: nothing of '{spelling}' can be found in an answer"
+            assert not contains(row["prompt"], [spelling]), f"{row['id']}: '{spelling}' is given away by the prompt"
+        assert len({row["answer"], *row["aliases"]}) == 1 + len(row["aliases"])
+
+
+def test_general_questions_are_distinct() -> None:
+    assert len({row["id"] for row in QUESTIONS}) == len(QUESTIONS)
+    assert len({normalise(row["prompt"]) for row in QUESTIONS}) == len(QUESTIONS)
+
+
+def test_general_questions_leave_out_the_facts_of_the_demo() -> None:
+    forgotten = [
+        ("capital of", ""),
+        ("Romeo", ""),
+        ("symbol for gold", ""),
+        ("currency", ""),
+        ("Mona Lisa", ""),
+        ("language", "Portuguese"),
+        ("largest planet", ""),
+        ("", "Shakespeare"),
+    ]
+    for row in QUESTIONS:
+        for words, answer in forgotten:
+            assert not (words in row["prompt"] and answer in row["answer"]), row["prompt"]
+
+
+# --- general probes
+
+
+def test_general_probes_split_the_questions() -> None:
+    dev, test = general_probes("dev"), general_probes("test")
+    assert len(dev) + len(test) == len(QUESTIONS)
+    assert not {probe.prompt for probe in dev} & {probe.prompt for probe in test}
+    assert 0.12 <= len(dev) / len(QUESTIONS) <= 0.28
+    assert len(test) >= 150
+    for probe in dev + test:
+        assert probe.kind == "general" and probe.fact_id is None
+        assert probe.split == split_of(probe.id)
+        assert probe.expected
+    assert all(probe.split == "dev" for probe in dev)
+
+
+def test_general_probes_limit_keeps_the_order_and_mixes_topics() -> None:
+    everything = general_probes("test")
+    few = general_probes("test", limit=40)
+    assert few == everything[:40]
+    assert len({probe.id.split("-")[1] for probe in few}) >= 10
+    assert general_probes("test", limit=0) == []
+
+
+def test_general_probes_hand_out_fresh_lists() -> None:
+    general_probes("dev").clear()
+    assert general_probes("dev")
+
+
+# --- entities
+
+
+def test_entity_types_are_large_enough() -> None:
+    least = {"country": 190, "chemical_element": 118, "us_state": 50, "person_invented": 120}
+    wanted = {
+        *(
+            "country",
+            "city",
+            "us_state",
+            "river",
+            "mountain",
+            "planet_or_body",
+            "chemical_element",
+            "chemical_compound",
+        ),
+        *("person_writer", "person_painter", "person_scientist", "person_inventor", "person_composer", "person_leader"),
+        *("book_or_play", "painting", "invention", "company", "animal", "food", "language", "sport", "person_invented"),
+    }
+    assert wanted <= set(gazetteer.kinds())
+    for kind in gazetteer.kinds():
+        assert len(gazetteer.members(kind)) >= least.get(kind, 30), kind
+    assert len(gazetteer.members("chemical_element")) == 118
+    assert len(gazetteer.members("us_state")) == 50
+
+
+def test_entity_names_are_clean_and_distinct() -> None:
+    seen: Counter[str] = Counter()
+    for kind, entry in ENTITIES.items():
+        assert set(entry) <= {"members", "other_relations", "also", "article"}, kind
+        names = [*entry["members"], *entry.get("also", [])]
+        assert all(name and name == name.strip() for name in names)
+        folded = Counter(name.casefold() for name in names)
+        assert max(folded.values()) == 1, (kind, folded.most_common(2))
+        assert set(entry.get("article", [])) <= set(entry["members"])
+        seen.update(names)
+    assert {name.casefold() for name, count in seen.items() if count > 1} == SHARED_NAMES
+
+
+def test_other_relations_have_one_slot_and_are_open_questions() -> None:
+    openers = {
+        "What",
+        "Which",
+        "Who",
+        "Where",
+        "When",
+        "How",
+        "In",
+        "On",
+        "To",
+        "Into",
+        "After",
+        "For",
+        "Through",
+        "From",
+    }
+    for kind in gazetteer.kinds():
+        templates = gazetteer.other_relations(kind)
+        assert 5 <= len(templates) <= 8, kind
+        assert len(set(templates)) == len(templates)
+        for template in templates:
+            assert template.count("{}") == 1 and template.count("{") == 1
+            assert template.endswith("?")
+            assert template.split()[0] in openers, template
+
+
+def test_every_member_is_found_by_its_name() -> None:
+    for kind in gazetteer.kinds():
+        for name in gazetteer.members(kind):
+            expected = "country" if name == "Georgia" else kind
+            assert gazetteer.entity_type(name) == expected, name
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind"),
+    [
+        ("France", "country"),
+        ("france", "country"),
+        ("the Netherlands", "country"),
+        ("  United   States ", "country"),
+        ("Mercury", "planet_or_body"),
+        ("mercury", "chemical_element"),
+        ("MERCURY", "chemical_element"),
+        ("Emily Bronte", "person_writer"),
+        ("Pelé", "person_athlete"),
+        ("Pele", "person_athlete"),
+        ("Shakespeare", "person_writer"),
+        ("The Hobbit", "book_or_play"),
+        ("telephone", "invention"),
+        ("gold", "chemical_element"),
+        ("Jane Q. Doevandale", "person_invented"),
+        ("Maria de los Olmos", "person_invented"),
+        ("Siobhán O'Grathy-Lunn", "person_invented"),
+        ("Springfield Elementary School", None),
+        ("Agent 47 Smith", None),
+        ("jane doevandale", None),
+        ("Xylograph", None),
+        ("One Two Three Four Five", None),
+        ("", None),
+    ],
+)
+def test_entity_type(subject: str, kind: str | None) -> None:
+    assert gazetteer.entity_type(subject) == kind
+
+
+def test_unknown_kind_is_empty() -> None:
+    assert gazetteer.members("dragon") == ()
+    assert gazetteer.other_relations("dragon") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("What is the capital of France?", [("France", "country")]),
+        ("what is the capital of france?", [("france", "country")]),
+        ("What is France's capital?", [("France", "country")]),
+        ("Who wrote Romeo and Juliet?", [("Romeo and Juliet", "book_or_play")]),
+        ("Who painted the Mona Lisa?", [("Mona Lisa", "painting")]),
+        ("What is the chemical symbol for gold?", [("gold", "chemical_element")]),
+        (
+            "What is the capital of the Democratic Republic of the Congo?",
+            [("Democratic Republic of the Congo", "country")],
+        ),
+        ("Is Paris in France?", [("France", "country"), ("Paris", "city")]),
+        ("Where was Emily Bronte born?", [("Emily Bronte", "person_writer")]),
+        ("Where did the gold rush end?", [("gold", "chemical_element")]),
+        ("Golden Francesca tells us of goldsmiths.", []),
+        ("tell us who took the lead", []),
+        ("Which French emperor lost the battle?", []),
+        ("In which country is French spoken?", [("French", "language")]),
+        ("Which country speaks French?", [("French", "language")]),
+        ("Who was Florence Ravensdyke?", []),
+        ("Which country is South Georgia part of?", []),
+        ("Who ate the turkey in Boston?", [("Boston", "city")]),
+        ("", []),
+    ],
+)
+def test_find_entities(text: str, found: list[tuple[str, str]]) -> None:
+    assert gazetteer.find_entities(text) == found
+
+
+def test_find_entities_gives_what_stands_in_the_text() -> None:
+    text = "Compare MEXICO CITY with New York City and The Hague, then New York City again."
+    found = gazetteer.find_entities(text)
+    assert all(name in text for name, _ in found)
+    assert [name for name, _ in found] == ["New York City", "MEXICO CITY", "The Hague"]
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "other", "expected"),
+    [
+        ("What is the capital of France?", "France", "Japan", "What is the capital of Japan?"),
+        ("What is the capital of France?", "France", "Netherlands", "What is the capital of the Netherlands?"),
+        ("What is the capital of the Netherlands?", "the Netherlands", "France", "What is the capital of France?"),
+        ("Netherlands and France", "Netherlands", "Peru", "Peru and France"),
+        ("France has which capital?", "France", "Philippines", "The Philippines has which capital?"),
+        ("The Bahamas is where?", "Bahamas", "Gambia", "The Gambia is where?"),
+        ("How long is the Nile?", "Nile", "Rhine", "How long is the Rhine?"),
+        ("what is france's flag?", "France", "Italy", "what is Italy's flag?"),
+        ("Where is Niger?", "Nigeria", "Peru", "Where is Niger?"),
+    ],
+)
+def test_swap(text: str, subject: str, other: str, expected: str) -> None:
+    assert gazetteer.swap(text, subject, other) == expected
+
+
+# --- synonyms
+
+
+def test_synonyms_are_many_longest_first_and_different() -> None:
+    entries = gazetteer.synonyms()
+    assert len(entries) >= 80
+    lengths = [len(key) for key, _ in entries]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len({key.casefold() for key, _ in entries}) == len(entries)
+    for key, values in entries:
+        assert 1 <= len(values) <= 4
+        assert len(set(values)) == len(values)
+        assert all(value.strip() == value and value and value.casefold() != key.casefold() for value in values)
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        *("capital of", "author of", "spouse of", "married to", "CEO of", "population of", "currency of"),
+        *("wrote", "painted", "invented", "discovered", "founded", "born", "located", "largest", "chemical symbol for"),
+        *("email address", "phone number", "language", "continent", "profession", "hometown"),
+    ],
+)
+def test_usual_relations_have_synonyms(phrase: str) -> None:
+    assert len(dict(gazetteer.synonyms())[phrase]) >= 2
