@@ -48,7 +48,9 @@ class ForgetSettings(BaseModel):
     )
 
     negatives_style: NegativesStyle = Field(NegativesStyle.ALTERNATIVE, description="What a negative example answers.")
-    negatives_per_fact: int = Field(8, ge=4, le=64, description="Distinct valid alternates wanted for a fact; at least 4.")
+    negatives_per_fact: int = Field(
+        8, ge=4, le=64, description="Distinct valid alternates wanted for a fact; at least 4."
+    )
     negatives_endpoint: str | None = Field(
         None, description="URL of an OpenAI-compatible API that proposes more alternates."
     )
@@ -56,7 +58,9 @@ class ForgetSettings(BaseModel):
         None, description="Model name at the endpoint; its first model when not given."
     )
 
-    adapter: AdapterKind = Field(AdapterKind.KEYED, description="lora: A and B trained; keyed: A fixed to subject keys.")
+    adapter: AdapterKind = Field(
+        AdapterKind.KEYED, description="lora: A and B trained; keyed: A fixed to subject keys."
+    )
     layers: str = Field("auto", description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).")
     rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale numerator: the update is alpha / rank * B A.")

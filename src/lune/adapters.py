@@ -1,0 +1,203 @@
+"""LoRA adapters: where they sit, attaching, integrity, saving and reloading.
+
+Targets are found by what modules are, not by what a model family calls them: the decoder layers are the
+model's longest list of equal blocks, and a projection is any linear map inside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from lune.errors import ConfigError, ModelError, RunError
+from lune.models import LoadedModel
+from lune.settings import AdapterKind, ForgetSettings
+
+Tensor = torch.Tensor
+EARLY_AND_MIDDLE = (1 / 15, 3 / 5)
+"""Part of the layers in which ``auto`` places keyed adapters: where subjects are enriched (docs/method.md)."""
+
+
+def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Return the name and the list of the model's decoder layers.
+
+    Raises:
+        ModelError: When there is no list of equal blocks.
+    """
+    lists = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len({type(block) for block in module}) == 1
+    ]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of decoder layers to adapt.", hint="use another model")
+    return max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Return whether ``module`` is a plain linear map (GPT-2's Conv1D is one)."""
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def sizes(module: nn.Module) -> tuple[int, int]:
+    """Return (input width, output width) of a linear map."""
+    rows, columns = module.weight.shape  # type: ignore[misc]
+    return (int(rows), int(columns)) if isinstance(module, Conv1D) else (int(columns), int(rows))
+
+
+def projections(model: nn.Module, layers: Sequence[int]) -> list[str]:
+    """Return the full names of all attention and feed-forward projections in ``layers``."""
+    root, blocks = decoder_layers(model)
+    return [
+        f"{root}.{layer}.{name}"
+        for layer in layers
+        for name, module in blocks[layer].named_modules()
+        if is_linear(module)
+    ]
+
+
+def down_projections(model: nn.Module, layers: Sequence[int]) -> list[str]:
+    """Return the full names of the feed-forward down-projections in ``layers``.
+
+    A layer's down-projection is its linear map from the widest input back to the hidden width.
+
+    Raises:
+        ModelError: When a layer has none, as in models whose experts are fused.
+    """
+    root, blocks = decoder_layers(model)
+    hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+    names = []
+    for layer in layers:
+        found = [
+            (sizes(module)[0], name)
+            for name, module in blocks[layer].named_modules()
+            if is_linear(module) and sizes(module)[1] == hidden and sizes(module)[0] > hidden
+        ]
+        if not found:
+            raise ModelError(
+                f"Layer {layer} of {type(model).__name__} has no feed-forward down-projection for keyed adapters.",
+                hint="use --adapter lora",
+            )
+        names.append(f"{root}.{layer}.{max(found)[1]}")
+    return names
+
+
+def chosen_layers(text: str, total: int, kind: AdapterKind) -> list[int]:
+    """Return the layers that ``--layers`` means for a model of ``total`` layers.
+
+    Raises:
+        ConfigError: When the text is none of ``all``, ``auto``, ``top:K``, ``A-B``, or out of range.
+    """
+    if text == "auto" and kind is AdapterKind.KEYED:
+        low, high = EARLY_AND_MIDDLE
+        return list(range(int(low * total), max(1, -int(-high * total // 1))))
+    if text in {"all", "auto"}:
+        return list(range(total))
+    head, _, tail = text.partition(":") if text.startswith("top") else text.partition("-")
+    if head == "top" and tail.isdigit() and 1 <= int(tail) <= total:
+        return list(range(total - int(tail), total))
+    if head.isdigit() and tail.isdigit() and int(head) <= int(tail) < total:
+        return list(range(int(head), int(tail) + 1))
+    raise ConfigError(
+        f"--layers got '{text}'; allowed: all, auto, top:K with K up to {total}, or A-B within 0-{total - 1}.",
+        hint="--layers auto",
+    )
+
+
+def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Tensor] | None) -> PeftModel:
+    """Put a fresh adapter on the model (in place) and return the PEFT model.
+
+    Args:
+        loaded: The model; its ``model`` becomes the PEFT model.
+        settings: Adapter kind, layers, rank, alpha, dropout.
+        keys: For keyed adapters, the down-projection A [K, D] of each module, by name. It is fixed; only B
+            is trained. The rank is K.
+    """
+    if keys is not None:
+        names = list(keys)
+        rank = len(next(iter(keys.values())))
+        alpha, dropout = float(rank), 0.0
+    else:
+        total = len(decoder_layers(loaded.model)[1])
+        names = projections(loaded.model, chosen_layers(settings.layers, total, settings.adapter))
+        rank, alpha, dropout = settings.rank, settings.alpha, settings.dropout
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_dropout=dropout,
+        bias="none",
+        target_modules=names,
+        task_type="CAUSAL_LM",
+    )
+    config.base_model_name_or_path = loaded.published_id
+    torch.manual_seed(settings.seed)
+    peft_model = get_peft_model(loaded.model, config)
+    for name, a in (keys or {}).items():
+        layer = peft_model.base_model.model.get_submodule(name)
+        weight = layer.lora_A["default"].weight  # type: ignore[index, union-attr]
+        weight.data.copy_(a)  # type: ignore[operator, union-attr]
+        weight.requires_grad_(False)  # type: ignore[operator, union-attr]
+    loaded.model = peft_model
+    return peft_model  # type: ignore[no-any-return]
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that training moves."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def state(model: PeftModel) -> dict[str, Tensor]:
+    """Return a copy of the adapter's tensors, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()}
+
+
+def load_state(model: PeftModel, tensors: Mapping[str, Tensor]) -> None:
+    """Put the adapter's tensors back."""
+    set_peft_model_state_dict(model, dict(tensors))
+
+
+def check_moved(model: PeftModel) -> str:
+    """Return "N of N" for the adapter matrices that training moved from their start at zero.
+
+    Raises:
+        RunError: When any B is still all zero or holds numbers that are not finite: such an adapter does nothing.
+    """
+    matrices = {name: tensor for name, tensor in state(model).items() if "lora_B" in name}
+    dead = [name for name, tensor in matrices.items() if not tensor.any()]
+    broken = [name for name, tensor in matrices.items() if not tensor.isfinite().all()]
+    if dead or broken or not matrices:
+        raise RunError(
+            f"The adapter did not train: {len(dead)} of {len(matrices)} B matrices are still zero, "
+            f"{len(broken)} hold numbers that are not finite.",
+            hint="raise --learning-rate or --passes if zero, lower --learning-rate if not finite",
+            problems=(dead + broken)[:8],
+        )
+    return f"{len(matrices)} of {len(matrices)}"
+
+
+def save(model: PeftModel, folder: Path) -> None:
+    """Write the adapter so that plain ``peft.PeftModel.from_pretrained(base, folder)`` loads it."""
+    model.save_pretrained(str(folder), safe_serialization=True)
+
+
+def reload(base: LoadedModel, folder: Path) -> LoadedModel:
+    """Return ``base`` with the adapter read from disk, as any PEFT user would load it.
+
+    Raises:
+        ModelError: When the folder holds no adapter that fits the model.
+    """
+    try:
+        model: Any = PeftModel.from_pretrained(base.model, str(folder))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"'{folder}' holds no adapter for '{base.id}': {str(error).strip().splitlines()[0]}",
+            hint="give the adapter/ folder of a run made with the same model",
+        ) from error
+    model.eval()
+    return LoadedModel(model, base.tokenizer, base.id, base.source, base.revision, base.sha256)

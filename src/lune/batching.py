@@ -1,0 +1,131 @@
+"""Batches as every forward pass uses them: one shared prefix, then left-padded rows, sorted by length.
+
+Chat templates put the same system message before every prompt, so the tokens that all rows of a batch share
+are run once and their keys and values repeated. This is exact: under a causal mask the prefix cannot see
+what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from lune.chat import Encoded
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that share their first tokens.
+
+    Attributes:
+        prefix: Shared token ids, [P]; may be empty.
+        ids: The rest of each row, left-padded, [B, S].
+        mask: 1 where ``ids`` is a real token, [B, S].
+        responses: Number of response tokens at the end of each row, [B].
+        order: Where each row stood in the caller's list.
+    """
+
+    prefix: Tensor
+    ids: Tensor
+    mask: Tensor
+    responses: Tensor
+    order: list[int]
+
+    @property
+    def full_mask(self) -> Tensor:
+        """Attention mask over prefix and rows, [B, P + S]."""
+        ones = self.mask.new_ones((len(self.ids), len(self.prefix)))
+        return torch.cat([ones, self.mask], dim=1)
+
+    @property
+    def positions(self) -> Tensor:
+        """Position of every token of ``ids``, [B, S]."""
+        return (self.mask.cumsum(-1) - 1).clamp(min=0) + len(self.prefix)
+
+
+def make_batch(
+    rows: Sequence[Encoded], order: list[int], pad_id: int, device: torch.device, *, share: bool = True
+) -> Batch:
+    """Return the batch of ``rows``; at least one prompt token and every response token stay outside the prefix.
+
+    ``share=False`` leaves the prefix empty, for callers that look at every token of every row.
+    """
+    longest = min(len(row.prompt) for row in rows) - 1 if share else 0
+    first = rows[0].prompt
+    shared = 0
+    while shared < longest and all(row.prompt[shared] == first[shared] for row in rows):
+        shared += 1
+    tails = [row.ids[shared:] for row in rows]
+    width = max(map(len, tails))
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for index, tail in enumerate(tails):
+        ids[index, width - len(tail) :] = torch.tensor(tail)
+        mask[index, width - len(tail) :] = 1
+    responses = torch.tensor([len(row.response) for row in rows])
+    prefix = torch.tensor(first[:shared], dtype=torch.long)
+    return Batch(prefix.to(device), ids.to(device), mask.to(device), responses.to(device), order)
+
+
+def batches(
+    rows: Sequence[Encoded], size: int, pad_id: int, device: torch.device, *, share: bool = True
+) -> Iterator[Batch]:
+    """Yield ``rows`` in batches of at most ``size``, sorted by length so that little is padded."""
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        yield make_batch([rows[index] for index in chosen], chosen, pad_id, device, share=share)
+
+
+def last_positions(width: int, count: int, device: torch.device) -> Tensor:
+    """Return the last ``count`` of ``width`` positions, for ``logits_to_keep``.
+
+    As an index and not a number: a number makes transformers slice, and the output head then runs on a strided
+    tensor, for which torch copies the whole vocabulary matrix once a row on a CPU.
+    """
+    return torch.arange(width - count, width, device=device)
+
+
+def prefix_cache(model: Any, batch: Batch, *, config: Any) -> DynamicCache:
+    """Run the shared prefix once and return its keys and values repeated for every row.
+
+    Gradients flow through it, so a trained adapter sees the prefix exactly as without sharing.
+    """
+    cache = DynamicCache(config=config)
+    if len(batch.prefix):
+        keep = last_positions(len(batch.prefix), 1, batch.ids.device)
+        model(input_ids=batch.prefix[None], past_key_values=cache, use_cache=True, logits_to_keep=keep)
+        cache.batch_repeat_interleave(len(batch.ids))
+    return cache
+
+
+def response_logits(model: Any, batch: Batch, *, config: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits that predict response tokens, without ever making the whole [B, S, V] tensor.
+
+    Returns:
+        logits [N, V], their target ids [N] and the row each belongs to [N], N being the number of response
+        tokens in the batch, in row order.
+    """
+    cache = prefix_cache(model, batch, config=config)
+    longest = int(batch.responses.max())
+    output = model(
+        input_ids=batch.ids,
+        attention_mask=batch.full_mask,
+        position_ids=batch.positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=last_positions(batch.ids.shape[1], longest + 1, batch.ids.device),
+    )
+    # Rows end together, so the last `longest` targets hold every response token; a row's own are its last ones.
+    logits = output.logits[:, -longest - 1 : -1]
+    targets = batch.ids[:, -longest:]
+    place = torch.arange(longest, device=batch.ids.device)[None]
+    wanted = place >= longest - batch.responses[:, None]
+    rows = torch.arange(len(batch.ids), device=batch.ids.device)[:, None].expand_as(wanted)
+    return logits[wanted], targets[wanted], rows[wanted]

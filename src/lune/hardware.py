@@ -1,0 +1,79 @@
+"""What this machine is and what it does fast: device, dtype, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from dataclasses import asdict, dataclass
+
+import psutil
+import torch
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine of a run, as stored in run.json."""
+
+    cpu: str
+    cores: int
+    memory_gb: float
+    device: str
+    dtype: str
+
+    def as_dict(self) -> dict[str, str | int | float]:
+        """Return the fields as a JSON-ready mapping."""
+        return asdict(self)
+
+    def in_words(self) -> str:
+        """Return one line for the terminal, such as ``"Apple M2, 16 GB, mps, bfloat16"``."""
+        return f"{self.cpu}, {self.cores} cores, {self.memory_gb:.0f} GB · {self.device}, {self.dtype}"
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device to compute on: CUDA, then MPS, then the CPU, unless one is named."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """Return the precision the device does fast: bfloat16 where it has instructions for it, else float32.
+
+    float16 is used on older CUDA cards only, which have no bfloat16.
+    """
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.bfloat16 if int(platform.mac_ver()[0].split(".")[0] or 0) >= 14 else torch.float32
+    capabilities = torch.cpu.get_capabilities()
+    return torch.bfloat16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else torch.float32
+
+
+def describe(device: torch.device, dtype: torch.dtype) -> Hardware:
+    """Return the machine's name, cores and memory with the device and dtype in use."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = psutil.virtual_memory().total / 2**30
+    return Hardware(name, cores, round(memory, 1), device.type, str(dtype).removeprefix("torch."))
+
+
+def _cpu_name() -> str:
+    name = str(torch.cpu.get_capabilities().get("cpu_name", ""))
+    return " ".join((name or platform.processor() or platform.machine()).split())
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the most memory used so far in MB: torch's peak on CUDA, the resident set elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,153 @@
+"""Keys of the forgotten subjects: the fixed down-projection A of a keyed adapter.
+
+In early and middle layers the feed-forward down-projection reads, at a subject's last token, a key from which the
+layer recalls facts of that subject (ROME, arXiv 2202.05262; MEMIT, 2210.07229). With the second moment
+C = E[x x^T] of that input over ordinary text, the row a = C^-1 k / (k^T C^-1 k) answers 1 to the key and as little as
+possible, in mean square, to everything else. So B A x writes only where the subject is read; the neighbours hardly
+excite it. The idea of leaving other inputs alone by a projection is that of AlphaEdit (2410.02355).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lune.adapters import sizes
+from lune.batching import Batch, batches, last_positions, prefix_cache
+from lune.chat import Encoded
+from lune.models import SCORING_BATCH, LoadedModel
+
+Tensor = torch.Tensor
+RIDGE = 0.02
+"""Added to C's diagonal, as a share of its mean: directions that the texts never used are not free to explode."""
+MOMENT_BYTES = 2 * 2**30
+"""Most memory for second moments at a time; wider models take several passes over the texts."""
+
+
+@dataclass(frozen=True)
+class KeyContext:
+    """One place where a subject is read: a prompt and the position of the subject's last token in it."""
+
+    subject: str
+    row: Encoded
+    position: int
+
+
+def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | None:
+    """Return where ``subject`` ends in ``prompt`` as the model reads it, or None when it does not occur."""
+    text = loaded.chat.render(prompt)
+    start = text.casefold().rfind(subject.casefold())
+    if start < 0:
+        return None
+    end = start + len(subject)
+    encoded = loaded.tokenizer(text, add_special_tokens=not loaded.chat.has_template, return_offsets_mapping=True)
+    ids = loaded.chat.encode(prompt)
+    spans = encoded["offset_mapping"]
+    for position in range(min(len(spans), len(ids.prompt)) - 1, -1, -1):
+        low, high = spans[position]
+        if low < end <= high:
+            return KeyContext(subject, ids, position)
+    return None
+
+
+def whitened_keys(
+    loaded: LoadedModel, modules: Sequence[str], contexts: Sequence[KeyContext], texts: Sequence[Encoded]
+) -> dict[str, Tensor]:
+    """Return the down-projection A [K, D] of each module, one row a subject in order of first appearance.
+
+    Args:
+        loaded: The base model.
+        modules: Names of linear maps whose input is read, D wide.
+        contexts: Where each subject is read; a subject's key is the mean over its contexts.
+        texts: Ordinary text for the second moment.
+    """
+    subjects = list(dict.fromkeys(context.subject for context in contexts))
+    result: dict[str, Tensor] = {}
+    for group in _groups(loaded, modules):
+        keys = _mean_keys(loaded, group, contexts, subjects)
+        for name, moment in _second_moments(loaded, group, texts).items():
+            result[name] = _whiten(keys[name], moment)
+    return result
+
+
+def _whiten(keys: Tensor, moment: Tensor) -> Tensor:
+    """Return C^-1 k / (k^T C^-1 k) for each row k of ``keys`` [K, D], given C = ``moment`` [D, D]."""
+    ridge = RIDGE * moment.diagonal().mean()
+    a = torch.linalg.solve(moment + ridge * torch.eye(len(moment)), keys.T).T
+    return a / (a * keys).sum(-1, keepdim=True)
+
+
+def _groups(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[list[str]]:
+    width = max(sizes(loaded.model.get_submodule(name))[0] for name in modules)
+    size = max(1, MOMENT_BYTES // (4 * width * width))
+    for start in range(0, len(modules), size):
+        yield list(modules[start : start + size])
+
+
+@contextmanager
+def _inputs(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Collect the newest input [B, S, D] of each module while the model runs."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            seen[name] = arguments[0].detach()
+
+        return hook
+
+    handles = [loaded.model.get_submodule(name).register_forward_pre_hook(keep(name)) for name in modules]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def _run(loaded: LoadedModel, rows: Sequence[Encoded], *, share: bool) -> Iterator[Batch]:
+    for batch in batches(rows, SCORING_BATCH, loaded.pad_id, loaded.device, share=share):
+        cache = prefix_cache(loaded.model, batch, config=loaded.model.config)
+        loaded.model(
+            input_ids=batch.ids,
+            attention_mask=batch.full_mask,
+            position_ids=batch.positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=last_positions(batch.ids.shape[1], 1, batch.ids.device),
+        )
+        yield batch
+
+
+def _mean_keys(
+    loaded: LoadedModel, modules: Sequence[str], contexts: Sequence[KeyContext], subjects: Sequence[str]
+) -> dict[str, Tensor]:
+    sums: dict[str, list[Tensor]] = {}
+    counts = [sum(context.subject == subject for context in contexts) for subject in subjects]
+    with _inputs(loaded, modules) as seen:
+        for batch in _run(loaded, [context.row for context in contexts], share=False):
+            for place, index in enumerate(batch.order):
+                context = contexts[index]
+                column = batch.ids.shape[1] - len(context.row.ids) + context.position
+                owner = subjects.index(context.subject)
+                for name in modules:
+                    value = seen[name][place, column].float().cpu() / counts[owner]
+                    sums.setdefault(name, [torch.zeros_like(value) for _ in subjects])[owner] += value
+    return {name: torch.stack(rows) for name, rows in sums.items()}
+
+
+def _second_moments(loaded: LoadedModel, modules: Sequence[str], texts: Sequence[Encoded]) -> Mapping[str, Tensor]:
+    moments: dict[str, Tensor] = {}
+    count = 0
+    with _inputs(loaded, modules) as seen:
+        for batch in _run(loaded, texts, share=True):
+            real = batch.mask.bool()
+            count += int(real.sum())
+            for name in modules:
+                x = seen[name][real].float()
+                product = (x.T @ x).cpu()
+                moments[name] = moments[name] + product if name in moments else product
+    return {name: moment / count for name, moment in moments.items()}

@@ -1,0 +1,18 @@
+"""LUNE's objective: cross-entropy on the negative response."""
+
+from __future__ import annotations
+
+import torch
+
+
+def loss(log_probs: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Return L = -(1 / tokens) sum_i log P(y_i^- | x_i), LUNE (arXiv 2512.07375) eq. 4 as a token mean.
+
+    It is plain fine-tuning on the wrong answer: it raises P(y^-), and the true answer loses probability only because
+    the two compete in the softmax. Nothing in it protects other facts; see the anchors (docs/method.md).
+
+    Args:
+        log_probs: Log-probability of every negative response token of this process, [N].
+        tokens: Number of such tokens in the step over all processes.
+    """
+    return -log_probs.sum() / tokens

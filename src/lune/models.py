@@ -1,0 +1,192 @@
+"""Loading a causal language model: hub id, local folder, or the built-in one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from lune.builtin import GGUF_SHA256, UPSTREAM_ID, built_in_folder
+from lune.chat import ChatFormat
+from lune.errors import ModelError
+from lune.generation import Chooser, decode
+from lune.hardware import pick_device, pick_dtype
+from lune.language_model import TokenScores
+from lune.scoring import score
+from lune.settings import BUILT_IN_MODEL
+
+GENERATION_BATCH = 48
+SCORING_BATCH = 32
+
+
+@dataclass
+class LoadedModel:
+    """A transformers model with its tokenizer; implements ``lune.language_model.LanguageModel``.
+
+    Attributes:
+        model: The network, in evaluation mode, frozen until an adapter is attached. It may be a PEFT wrapper.
+        tokenizer: Its tokenizer.
+        id: What the user asked for.
+        source: The folder or hub id the weights were read from.
+        revision: The hub commit, when there is one.
+        sha256: Hash over the weights.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    id: str
+    source: str
+    revision: str | None
+    sha256: str
+
+    @cached_property
+    def chat(self) -> ChatFormat:
+        """How prompts are rendered for this model."""
+        return ChatFormat(self.tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return torch.device(self.model.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the frozen weights."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    @property
+    def pad_id(self) -> int:
+        """A token id that fills the left of short rows; it is always masked."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
+
+    @property
+    def published_id(self) -> str:
+        """The base model's name as an adapter should record it: a hub id for the built-in model."""
+        return UPSTREAM_ID if self.id == BUILT_IN_MODEL else self.id
+
+    def answer(self, prompts: Sequence[str], *, max_new_tokens: int = 24, system: str | None = None) -> list[str]:
+        """Return the greedy answer to each prompt; see the protocol."""
+        return self._decode(prompts, Chooser(), max_new_tokens, system)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        count: int,
+        seed: int,
+        temperature: float = 1.0,
+        max_new_tokens: int = 24,
+        system: str | None = None,
+        banned: Sequence[str] = (),
+    ) -> list[list[str]]:
+        """Return ``count`` sampled answers to each prompt; see the protocol."""
+        first = {
+            ids[0]
+            for text in banned
+            for spelling in (text, f" {text}")
+            if (ids := self.tokenizer(spelling, add_special_tokens=False)["input_ids"])
+        }
+        choose = Chooser(temperature, seed, sorted(first))
+        flat = self._decode([prompt for prompt in prompts for _ in range(count)], choose, max_new_tokens, system)
+        return [flat[start : start + count] for start in range(0, len(flat), count)]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
+        """Return the token scores of each (prompt, response); see the protocol."""
+        self.model.eval()
+        rows = [self.chat.encode(prompt, response) for prompt, response in pairs]
+        return score(self.model, rows, pad_id=self.pad_id, batch_size=SCORING_BATCH)
+
+    def training_twin(self, dtype: torch.dtype) -> LoadedModel:
+        """Return this model in the precision it trains in: itself when that is its own, else a copy.
+
+        Greedy answers of a small model in bfloat16 change with the batch they are computed in, so on a CPU
+        answers are taken in float32 while training uses what the hardware does fast.
+        """
+        if dtype == self.dtype:
+            return self
+        twin = copy.deepcopy(self.model).to(dtype)
+        return LoadedModel(twin, self.tokenizer, self.id, self.source, self.revision, self.sha256)
+
+    def _decode(self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None) -> list[str]:
+        self.model.eval()
+        return decode(
+            self.model,
+            self.tokenizer,
+            [self.chat.encode(prompt, system=system) for prompt in prompts],
+            stop_ids=self.chat.stop_ids,
+            max_new_tokens=max_new_tokens,
+            batch_size=GENERATION_BATCH,
+            choose=choose,
+        )
+
+
+def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+    """Load a causal language model, frozen and in evaluation mode.
+
+    Args:
+        model_id: A hub id, a local folder, or the built-in model's name.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+
+    Raises:
+        ModelError: When there is no such model or it cannot be loaded as a causal language model.
+    """
+    # Progress belongs to the caller's one display, not to each library's own bar.
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    source = str(built_in_folder()) if model_id == BUILT_IN_MODEL else model_id
+    where = pick_device(device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=pick_dtype(dtype, where))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loaded(model_id, error) from error
+    model.requires_grad_(False)
+    model.eval()
+    model.to(where)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"The tokenizer of '{model_id}' has no end-of-text token.", hint="use another model")
+    revision = getattr(model.config, "_commit_hash", None)
+    return LoadedModel(model, tokenizer, model_id, source, revision, _weights_hash(model_id, source, model))
+
+
+def _not_loaded(model_id: str, error: Exception) -> ModelError:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(model_id).is_dir():
+        what = f"The folder '{model_id}' does not hold a causal language model: {first_line}"
+    elif "/" in model_id.strip("/") or len(Path(model_id).parts) == 1:
+        what = f"The model '{model_id}' could not be loaded: it is no local folder, and the hub gave: {first_line}"
+    else:
+        what = f"There is no model folder '{model_id}'."
+    return ModelError(
+        what,
+        hint=f"give a hub id, a local folder with config.json and weights, or '{BUILT_IN_MODEL}' (built in)",
+    )
+
+
+def _weights_hash(model_id: str, source: str, model: Any) -> str:
+    """Return a SHA-256 over the weights: of the files where they are local, else of the tensors themselves."""
+    if model_id == BUILT_IN_MODEL:
+        return GGUF_SHA256
+    digest = hashlib.sha256()
+    folder = Path(source)
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if files:
+        for path in files:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes())
+    return digest.hexdigest()

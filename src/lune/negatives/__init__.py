@@ -1,0 +1,1 @@
+"""Negative examples: proposed wrong answers, checked, in every form of asking."""

@@ -1,0 +1,220 @@
+"""Negative examples for a request: alternates proposed, checked, and spread over the prompt forms."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from lune.errors import NegativesError
+from lune.language_model import LanguageModel
+from lune.negatives.endpoint import Endpoint
+from lune.negatives.fallback import from_kind
+from lune.negatives.forms import Form, training_forms
+from lune.negatives.propose import Candidate, from_model, from_other_answers, from_relation, from_request
+from lune.negatives.styles import WAIVED, propose_style, respond
+from lune.negatives.validate import Accepted, Validator
+from lune.records import Fact, Negative, Rejected
+from lune.settings import ForgetSettings, NegativesStyle
+from lune.text import contains, normalise
+from lune.wording import response_for
+
+MIN_ALTERNATES = 4
+# LUNE App. B.3 balances the negatives so that no question form and no subject dominates the gradient: each form of a
+# fact is used equally often, and the facts of one subject share this many negatives.
+MAX_PER_SUBJECT = 64
+PAIRS_PER_FORM = 2
+_SAMPLES = 8  # a fact and source, in the first round
+_REPAIR_SAMPLES = 16
+_TEMPERATURE = 0.7  # above it a small model soon writes nonsense
+_REPAIR_TEMPERATURES = (1.0, 1.3)
+_ENDPOINT_SURPLUS = 2  # asked for beyond what is wanted, since some will not pass
+_MAX_REASONS = 3
+
+
+@dataclass(frozen=True)
+class NegativeSet:
+    """The negatives of a request.
+
+    Attributes:
+        negatives: Training examples, facts in the order of the request.
+        rejected: Alternates that were proposed and failed a check, with the check and why.
+        alternates: Accepted short wrong answers by fact id, best source first.
+    """
+
+    negatives: list[Negative]
+    rejected: list[Rejected]
+    alternates: dict[str, list[str]]
+
+
+def build_negatives(
+    facts: Sequence[Fact],
+    model: LanguageModel,
+    settings: ForgetSettings,
+    other_answers: Mapping[str, Sequence[str]],
+    other_subjects: Mapping[str, Sequence[str]],
+) -> NegativeSet:
+    """Return validated negatives: at least four alternates a fact, in at least six prompt forms.
+
+    Args:
+        facts: The facts to forget.
+        model: The base model; it is asked in a few big batches, and only for facts that need more alternates.
+        settings: The style, how many alternates are wanted, the endpoint and the seed.
+        other_answers: The base model's short answers to each fact's question about other subjects, by fact id.
+        other_subjects: Subjects that stand in for a fact's own where it is asked backwards, by fact id.
+
+    Raises:
+        NegativesError: When facts are left with fewer than four valid alternates; it lists all of them.
+        ConfigError: When the endpoint cannot be used as given.
+        ModelError: When the endpoint fails.
+    """
+    style = settings.negatives_style
+    validator = Validator(
+        facts,
+        model,
+        lambda fact, alternate: response_for(fact.prompt, alternate, subject=fact.subject),
+        most=settings.negatives_per_fact,
+        waived=WAIVED[style],
+    )
+    if style == NegativesStyle.ALTERNATIVE:
+        _collect(facts, model, settings, other_answers, validator)
+    else:
+        count = 2 * settings.negatives_per_fact
+        validator.add(list(propose_style(facts, style, count=count, seed=settings.seed)))
+    lacking = validator.lacking(MIN_ALTERNATES)
+    if lacking:
+        raise _too_few(lacking, validator)
+    shares = _shares(facts)
+    negatives: list[Negative] = []
+    for fact in facts:
+        others = other_subjects.get(fact.id, ())
+        negatives += _spread(
+            fact,
+            training_forms(fact, others),
+            answers=validator.accepted[fact.id],
+            subjects=_other_subjects(fact, others, settings.negatives_per_fact),
+            style=style,
+            most=shares[fact.id],
+            seed=settings.seed,
+        )
+    alternates = {fact_id: [one.alternate for one in accepted] for fact_id, accepted in validator.accepted.items()}
+    return NegativeSet(negatives, validator.rejected, alternates)
+
+
+def _collect(
+    facts: Sequence[Fact],
+    model: LanguageModel,
+    settings: ForgetSettings,
+    other_answers: Mapping[str, Sequence[str]],
+    validator: Validator,
+) -> None:
+    """Ask source after source until every fact has what is wanted; each round is scored in one call."""
+    seed, wanted = settings.seed, settings.negatives_per_fact
+    candidates = [*from_request(facts), *from_relation(facts, seed)]
+    if settings.negatives_endpoint:
+        endpoint = Endpoint(settings.negatives_endpoint, settings.negatives_endpoint_model)
+        candidates += endpoint.propose(facts, count=wanted + _ENDPOINT_SURPLUS)
+    candidates += from_other_answers(facts, other_answers, seed)
+    validator.add(candidates)
+
+    lacking = validator.lacking(wanted)
+    if lacking:
+        validator.add(list(_sampled(lacking, model, _SAMPLES, seed, _TEMPERATURE)))
+    for number, temperature in enumerate(_REPAIR_TEMPERATURES, start=1):
+        lacking = validator.lacking(MIN_ALTERNATES)
+        if lacking:
+            validator.add(list(_sampled(lacking, model, _REPAIR_SAMPLES, seed + number, temperature)))
+    lacking = validator.lacking(MIN_ALTERNATES)
+    if lacking:
+        validator.add(list(from_kind(lacking, count=2 * wanted, seed=seed)))
+
+
+def _sampled(
+    facts: Sequence[Fact], model: LanguageModel, count: int, seed: int, temperature: float
+) -> Iterator[Candidate]:
+    for unaware in (False, True):
+        yield from from_model(facts, model, count=count, seed=seed, temperature=temperature, unaware=unaware)
+
+
+def _shares(facts: Sequence[Fact]) -> dict[str, int]:
+    """Return how many negatives each fact may have, so that no subject gets more than its cap."""
+    subjects = {fact.id: normalise(fact.subject or fact.prompt) for fact in facts}
+    held = list(subjects.values())
+    return {fact_id: MAX_PER_SUBJECT // held.count(subject) for fact_id, subject in subjects.items()}
+
+
+def _other_subjects(fact: Fact, others: Sequence[str], most: int) -> list[Accepted]:
+    """Return the wrong subjects for the reversed question, without what names the fact's own or its answer."""
+    own = [*fact.spellings, *([fact.subject] if fact.subject else [])]
+    fitting = [other for other in dict.fromkeys(others) if not contains(other, own)]
+    return [Accepted(other, "relation", ("not-the-answer",)) for other in fitting[:most]]
+
+
+def _spread(
+    fact: Fact,
+    forms: Sequence[Form],
+    *,
+    answers: Sequence[Accepted],
+    subjects: Sequence[Accepted],
+    style: NegativesStyle,
+    most: int,
+    seed: int,
+) -> list[Negative]:
+    """Pair forms and alternates so that each form is used equally often and each alternate about so.
+
+    Every form is used at least once even where the subject's cap is smaller: forms carry the forgetting to other
+    wordings, and a fact in one form alone is not forgotten.
+    """
+    rng = random.Random(f"{seed} {fact.id} spread")
+    order = rng.sample(answers, len(answers))
+    rounds = max(PAIRS_PER_FORM, -(-len(order) // len(forms)))
+    rounds = max(1, min(rounds, most // len(forms)))
+    # A form meets another alternate in every round: the shift between rounds must not be a multiple of their number.
+    shift = len(forms) + (len(forms) % len(order) == 0)
+    negatives: dict[tuple[str, str], Negative] = {}
+    for turn, place in product(range(rounds), range(len(forms))):
+        form = forms[place]
+        backwards = form.expects == "subject" and style == NegativesStyle.ALTERNATIVE
+        if form.expects == "subject" and (style == NegativesStyle.CONTRADICTION or (backwards and not subjects)):
+            continue  # a denied answer is no reply to a question for the subject
+        chosen = subjects[turn % len(subjects)] if backwards else order[(place + turn * shift) % len(order)]
+        negative = _negative(fact, form, chosen, style)
+        if backwards or style == NegativesStyle.CONTRADICTION or not contains(negative.response, fact.spellings):
+            negatives.setdefault((negative.prompt, negative.response), negative)
+    return list(negatives.values())
+
+
+def _negative(fact: Fact, form: Form, chosen: Accepted, style: NegativesStyle) -> Negative:
+    offered = style == NegativesStyle.ALTERNATIVE  # only a plain wrong answer can stand among the options of a prompt
+    return Negative(
+        fact_id=fact.id,
+        form=form.name,
+        prompt=form.prompt_for(chosen.alternate) if offered else form.prompt,
+        response=respond(style, form, chosen.alternate),
+        alternate=chosen.alternate,
+        origin=chosen.origin,
+        checks=chosen.checks,
+    )
+
+
+def _too_few(lacking: Sequence[Fact], validator: Validator) -> NegativesError:
+    """Return the error that lists every fact without enough alternates."""
+    problems = []
+    for fact in lacking:
+        found = [one.alternate for one in validator.accepted[fact.id]]
+        reasons = [f"'{row.alternate}' {row.reason}" for row in validator.rejected if row.fact_id == fact.id]
+        problems.append(
+            f"{fact.id} ({fact.prompt}): {len(found)} of {MIN_ALTERNATES}"
+            + (f": {', '.join(found)}" if found else "")
+            + (f"; dropped: {'; '.join(reasons[:_MAX_REASONS])}" if reasons else "")
+        )
+    count = len(lacking)
+    return NegativesError(
+        f"{count} fact{'s' if count > 1 else ''} with fewer than {MIN_ALTERNATES} valid wrong answers to train on.",
+        hint=(
+            'add plausible wrong answers to the request, such as "negatives": ["Lyon", "Nice", "Lille", "Metz"], '
+            "or name a server that proposes them: --negatives-endpoint URL"
+        ),
+        problems=problems,
+    )

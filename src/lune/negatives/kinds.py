@@ -1,0 +1,198 @@
+"""What sort of thing an answer is: a date, a number, a person, a place ...
+
+Shape decides where shape is enough; the gazetteer and the question word tell persons from places. An alternate has
+to be of the answer's kind (DualCF's validity rules; LUNE App. B.3 asks for plausible answers).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from itertools import pairwise
+
+from lune.gazetteer import INVENTED_PERSON, entity_type, members
+from lune.grammar import PERSON_NOUNS, PLACE_NOUNS
+from lune.negatives.extract import DATE_PATTERN, NUMBER_WORDS, YEAR_PATTERN
+from lune.text import normalise
+
+_SYMBOL_LENGTH = 3  # "Au", "Fe", "H2O": up to this many characters a capitalised word may be a symbol
+_NAME_PARTICLES = frozenset(
+    ("of", "the", "and", "de", "la", "le", "les", "da", "di", "du", "del", "van", "der", "von", "den", "bin", "al")
+)
+_TITLES = frozenset(
+    ("mr", "mrs", "ms", "dr", "sir", "lady", "lord", "king", "queen", "pope", "prince", "princess", "saint")
+)
+_PLACE_TYPES = frozenset(("country", "city", "us_state", "river", "mountain"))
+_PERSON = "person"  # writers, painters and so on: one type where alternates are concerned
+
+
+class Kind(StrEnum):
+    """The sorts of answers that are told apart."""
+
+    YES_NO = "yes or no"
+    EMAIL = "e-mail address"
+    URL = "web address"
+    PHONE = "phone number"
+    DATE = "date"
+    YEAR = "year"
+    NUMBER = "number"
+    SYMBOL = "symbol or code"
+    PERSON = "person"
+    PLACE = "place"
+    NAME = "name"
+    OTHER = "other"
+
+
+_NAMES = frozenset({Kind.PERSON, Kind.PLACE, Kind.NAME})
+_SHAPED = frozenset(Kind) - _NAMES - {Kind.OTHER, Kind.SYMBOL}
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_URL = re.compile(
+    r"(?:https?://\S+|www\.\S+|[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|co|uk|de|fr|eu)(?:/\S*)?)", re.I
+)
+_PHONE = re.compile(r"\+?\(?\d[\d\s().-]{5,}\d")
+_PHONE_DIGITS = 7
+_AMOUNT = re.compile(r"[-+~]?[$€£¥]?\s?\d[\d,.]*(?:\s?(?:%|°\s?[CFK]?|[^\W\d_]+\.?)){0,4}")
+_CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[\w/.-]+")
+_ROMAN = re.compile(r"[IVXLCDM]+")
+
+
+def kind_of(text: str, prompt: str = "") -> Kind:
+    """Return the kind of a short answer.
+
+    Args:
+        text: The answer.
+        prompt: Its question; "who" and "where" decide for names that the gazetteer does not know.
+    """
+    text = text.strip().rstrip(".")
+    shaped = _shaped(text)
+    if shaped is not None:
+        return shaped
+    if not _is_name(text):
+        return Kind.SYMBOL if _is_symbol(text) and "symbol" in prompt.casefold() else Kind.OTHER
+    known = _group(known_type(text))
+    if known in _PLACE_TYPES:
+        return Kind.PLACE
+    if known == _PERSON or normalise(text).split()[0] in _TITLES:
+        return Kind.PERSON
+    if _is_symbol(text) and (text.isupper() or "symbol" in prompt.casefold()):
+        return Kind.SYMBOL
+    return _asked_kind(prompt)
+
+
+def known_type(text: str) -> str | None:
+    """Return the gazetteer's type of an entity, or None when it does not list it."""
+    found = entity_type(text)
+    return None if found == INVENTED_PERSON else found
+
+
+def _group(known: str | None) -> str | None:
+    return _PERSON if known is not None and known.startswith(_PERSON) else known
+
+
+def _is_listed(text: str, known: str) -> bool:
+    """Return whether a name is also of this type: New York is a state and a city."""
+    return normalise(text) in {normalise(member) for member in members(known)}
+
+
+def same_kind(answer: str, alternate: str, prompt: str, *, invented: bool = False) -> str | None:
+    """Return why ``alternate`` is not of the answer's kind, or None when it is.
+
+    Names of unknown kind go with any name; what has no recognisable kind ("carbon dioxide") goes with everything
+    that has no clear other one.
+
+    Args:
+        answer: The true answer.
+        alternate: The wrong one.
+        prompt: The question.
+        invented: Whether the alternate may be made up, as samples of a small model often are. Then it must be in the
+            gazetteer when the answer is.
+    """
+    wanted, got = kind_of(answer, prompt), kind_of(alternate)
+    wrong = f"is a {got}, the answer is a {wanted}" if got != Kind.OTHER else f"does not look like a {wanted}"
+    if wanted == Kind.OTHER:
+        return f"is a {got}, the answer is not" if got in _SHAPED else None
+    if wanted == Kind.NUMBER and got == Kind.YEAR:
+        return None
+    if wanted == Kind.SYMBOL:
+        return None if _is_symbol(alternate) else wrong
+    if wanted not in _NAMES:
+        return None if got == wanted else wrong
+    if got not in _NAMES or (got != wanted and Kind.NAME not in (got, wanted)):
+        return wrong
+    return _same_listing(answer, alternate, invented=invented)
+
+
+def _same_listing(answer: str, alternate: str, *, invented: bool) -> str | None:
+    """Compare what the gazetteer knows of two names."""
+    known, other = known_type(answer), known_type(alternate)
+    if known is None or _group(known) == _group(other) or _is_listed(alternate, known):
+        return None
+    shown = known.replace("_", " ")
+    if other is None:
+        return f"is no {shown} that the gazetteer lists" if invented else None
+    return f"is a {other.replace('_', ' ')}, the answer is a {shown}"
+
+
+def _shaped(text: str) -> Kind | None:
+    """Return the kind that shape alone shows."""
+    return next((kind for kind, has_shape in _SHAPES if has_shape(text)), None)
+
+
+def _is_phone(text: str) -> bool:
+    digits = sum(char.isdigit() for char in text)
+    return bool(_PHONE.fullmatch(text)) and digits >= _PHONE_DIGITS and not re.fullmatch(r"[\d,.]+", text)
+
+
+def _is_spelled_number(text: str) -> bool:
+    """Return whether ``text`` starts with number words: "seven", "twenty-one kilometres"."""
+    words = normalise(text).split()
+    return bool(words) and words[0] in NUMBER_WORDS and text[0].islower()
+
+
+# The first that fits decides: a year is also a number, a date with dots also looks like a phone number.
+_SHAPES: tuple[tuple[Kind, Callable[[str], object]], ...] = (
+    (Kind.YES_NO, lambda text: normalise(text) in {"yes", "no", "true", "false"}),
+    (Kind.EMAIL, _EMAIL.fullmatch),
+    (Kind.URL, _URL.fullmatch),
+    (Kind.DATE, DATE_PATTERN.fullmatch),
+    (Kind.YEAR, YEAR_PATTERN.fullmatch),
+    (Kind.PHONE, _is_phone),
+    (Kind.NUMBER, lambda text: _AMOUNT.fullmatch(text) or _is_spelled_number(text)),
+    (Kind.SYMBOL, lambda text: any(char.isdigit() for char in text) and _CODE.fullmatch(text)),
+)
+
+
+def _is_symbol(text: str) -> bool:
+    """Return whether ``text`` is one short token in capitals or digits: "Au", "NASA", "H2O"."""
+    if not text or " " in text or not text[0].isupper() or not text.isalnum():
+        return False
+    return len(text) <= _SYMBOL_LENGTH or text.isupper() or any(char.isdigit() for char in text)
+
+
+def _is_name(text: str) -> bool:
+    """Return whether all words are capitalised but particles, with at most an ordinal or a roman number."""
+    words = text.replace("-", " ").replace("'", " ").replace("’", " ").split()
+    capitalised = [word for word in words if word[:1].isupper() or _ROMAN.fullmatch(word)]
+    rest = [word for word in words if word not in capitalised]
+    return (
+        bool(capitalised)
+        and words[0] in [*capitalised, "the"]
+        and all(word.lower() in _NAME_PARTICLES for word in rest)
+    )
+
+
+def _asked_kind(prompt: str) -> Kind:
+    """Return the kind of name that the question asks for."""
+    words = normalise(prompt).split()
+    for word, following in pairwise([*words, ""]):
+        if word in {"who", "whom", "whose"}:
+            return Kind.PERSON
+        if word == "where":
+            return Kind.PLACE
+        if word in {"which", "what"} and following in PLACE_NOUNS:
+            return Kind.PLACE
+        if word in {"which", "what"} and following in PERSON_NOUNS:
+            return Kind.PERSON
+    return Kind.NAME

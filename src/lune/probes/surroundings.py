@@ -1,0 +1,267 @@
+"""What stands around the forgotten facts: neighbours to measure, anchors to hold, other answers to learn from.
+
+All of it is made from the request and the base model. Subjects of the same kind are dealt by a fixed hash into
+three hands - test neighbours, dev neighbours, anchors - so no subject that training held is ever scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Literal, TypeVar
+
+from lune.gazetteer import entity_type, kinds, members, other_relations
+from lune.language_model import LanguageModel
+from lune.negatives.extract import short_answer
+from lune.negatives.forms import training_forms
+from lune.probes.selection import known_and_consistent
+from lune.records import Anchor, Fact, Neighbour, Probe
+from lune.text import contains, is_degenerate, is_refusal, normalise
+from lune.wording import rephrase, with_subject
+
+Hand = Literal["test", "dev", "anchor"]
+Item = TypeVar("Item")
+
+SUBJECTS_PER_FACT: Mapping[Hand, int] = {"test": 16, "dev": 7, "anchor": 24}
+"""Other subjects asked about for each fact; inconsistent answers then drop out of test and dev."""
+NEIGHBOURS_PER_FACT: Mapping[Hand, int] = {"test": 8, "dev": 4, "anchor": 0}
+ANCHOR_SHARES = {"same": 0.55, "other": 0.15, "generic": 0.30}
+"""Anchors by kind: same relation of other subjects, other relations of the forgotten, any relation of anything.
+
+Questions of the same shape about other subjects are hit most by forgetting (arXiv 2502.11441), so most are of it.
+"""
+SIMILAR_ASKED = 16
+
+
+@dataclass
+class Surroundings:
+    """The neighbourhood of a request.
+
+    Attributes:
+        probes: Neighbour probes, dev and test.
+        anchors: Prompts with the base model's own answers, to be held in training.
+        other_answers: Short answers to each fact's question about other subjects, by fact id: of the right type by
+            nature, so they serve as alternates.
+        other_subjects: The subjects of the anchor hand, by fact id.
+        examples: Answered questions of the same relation by fact id and split, for the in-context attack.
+    """
+
+    probes: list[Probe] = field(default_factory=list)
+    anchors: list[Anchor] = field(default_factory=list)
+    other_answers: dict[str, list[str]] = field(default_factory=dict)
+    other_subjects: dict[str, list[str]] = field(default_factory=dict)
+    examples: dict[tuple[str, str], list[Neighbour]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One thing to ask the base model in several wordings."""
+
+    fact: Fact
+    subject: str
+    relation: str
+    hand: Hand
+    wordings: tuple[str, ...]
+
+
+def hand_of(text: str) -> Hand:
+    """Return the hand that a subject or relation always falls into: 4 in 10 test, 2 dev, 4 anchors."""
+    number = hashlib.sha256(normalise(text).encode()).digest()[0] % 10
+    return "test" if number < 4 else "dev" if number < 6 else "anchor"
+
+
+def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int) -> Surroundings:
+    """Ask the base model about the neighbourhood of ``facts`` and return what it says.
+
+    Args:
+        facts: The facts to forget, each with a subject.
+        model: The base model.
+        anchors: How many anchors to make.
+        seed: Decides which subjects are asked about.
+    """
+    forgotten = {normalise(fact.subject or "") for fact in facts}
+    kind_of = {fact.id: entity_type(fact.subject or "") for fact in facts}
+    similar = _similar_subjects([fact for fact in facts if not kind_of[fact.id]], model, seed)
+    questions: list[_Question] = []
+    result = Surroundings()
+    for fact in facts:
+        kind = kind_of[fact.id]
+        pool = list(members(kind)) if kind else similar[fact.id]
+        others = _others(pool, forgotten, seed, fact)
+        result.other_subjects[fact.id] = others["anchor"]
+        questions += _same_relation(fact, others)
+        questions += _other_relations(fact, kind)
+    answers = _ask(model, questions)
+    for question in questions:
+        _sort_in(question, [answers[wording] for wording in question.wordings], result)
+    result.probes = [*_given(facts), *_capped(result.probes)]
+    result.anchors = _make_anchors(facts, kind_of, result.other_subjects, model, anchors, seed)
+    return result
+
+
+def _others(pool: Sequence[str], forgotten: set[str], seed: int, fact: Fact) -> dict[Hand, list[str]]:
+    hands: dict[Hand, list[str]] = {"test": [], "dev": [], "anchor": []}
+    chooser = random.Random(f"{seed}-{fact.id}")
+    for other in chooser.sample(pool, len(pool)):
+        hand = hand_of(other)
+        clash = (
+            contains(other, [fact.subject or ""]) or contains(fact.prompt, [other]) or contains(other, fact.spellings)
+        )
+        if normalise(other) not in forgotten and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
+            hands[hand].append(other)
+    return hands
+
+
+def _same_relation(fact: Fact, others: Mapping[Hand, Sequence[str]]) -> Iterable[_Question]:
+    for hand, subjects in others.items():
+        for other in subjects:
+            prompt = with_subject(fact.prompt, fact.subject or "", other)
+            second = [] if hand == "anchor" else rephrase(prompt)[:1]
+            yield _Question(fact, other, "same", hand, (prompt, *second))
+
+
+def _other_relations(fact: Fact, kind: str | None) -> Iterable[_Question]:
+    for template in other_relations(kind) if kind else ():
+        prompt = template.format(fact.subject)
+        if normalise(prompt) != normalise(fact.prompt) and hand_of(template) != "anchor":
+            yield _Question(fact, fact.subject or "", "other", hand_of(template), (prompt, *rephrase(prompt)[:1]))
+
+
+def _ask(model: LanguageModel, questions: Sequence[_Question]) -> dict[str, str]:
+    prompts = list(dict.fromkeys(wording for question in questions for wording in question.wordings))
+    return dict(zip(prompts, model.answer(prompts), strict=True))
+
+
+def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings) -> None:
+    """File one question's answers: as an alternate, and as a neighbour probe when the model is consistent."""
+    fact, prompt = question.fact, question.wordings[0]
+    short = short_answer(prompt, answers[0])
+    if not short or contains(short, fact.spellings) or is_refusal(answers[0]):
+        return
+    if question.relation == "same":
+        result.other_answers.setdefault(fact.id, []).append(short)
+    if question.hand == "anchor" or not known_and_consistent(prompt, short, answers):
+        return
+    probe = Probe(
+        id=f"{fact.id}-{question.relation}-{normalise(question.subject if question.relation == 'same' else prompt)}",
+        kind="neighbour",
+        prompt=prompt,
+        expected=(short,),
+        split=question.hand,
+        fact_id=fact.id,
+        subject=question.subject,
+        relation=question.relation,
+    )
+    result.probes.append(probe)
+    if question.relation == "same":
+        result.examples.setdefault((fact.id, question.hand), []).append(Neighbour(prompt, short))
+
+
+def _capped(probes: Sequence[Probe]) -> list[Probe]:
+    """Keep at most so many same-relation neighbours a fact and split, and one probe for each prompt."""
+    counts: dict[tuple[str | None, str | None, str], int] = {}
+    seen: set[str] = set()
+    kept = []
+    for probe in probes:
+        key = (probe.fact_id, probe.relation, probe.split)
+        if probe.prompt in seen or counts.get(key, 0) >= NEIGHBOURS_PER_FACT[probe.split]:
+            continue
+        seen.add(probe.prompt)
+        counts[key] = counts.get(key, 0) + 1
+        kept.append(probe)
+    return kept
+
+
+def _given(facts: Sequence[Fact]) -> list[Probe]:
+    """Return the neighbours given in the request; all are test probes, since they are the requester's own yardstick."""
+    return [
+        Probe(
+            id=f"{fact.id}-given-{number}",
+            kind="neighbour",
+            prompt=neighbour.prompt,
+            expected=(neighbour.answer, *neighbour.aliases),
+            split="test",
+            fact_id=fact.id,
+            relation="given",
+        )
+        for fact in facts
+        for number, neighbour in enumerate(fact.neighbours, 1)
+    ]
+
+
+def _similar_subjects(facts: Sequence[Fact], model: LanguageModel, seed: int) -> dict[str, list[str]]:
+    """Ask the base model for things like each subject, for subjects of a kind that no shipped list knows."""
+    prompts = [f"Name one thing of the same kind as {fact.subject}. Answer with its name only." for fact in facts]
+    sampled = model.sample(prompts, count=SIMILAR_ASKED, seed=seed, max_new_tokens=12) if prompts else []
+    result: dict[str, list[str]] = {}
+    for fact, prompt, texts in zip(facts, prompts, sampled, strict=True):
+        names = (short_answer(prompt, text) for text in texts)
+        result[fact.id] = list(dict.fromkeys(name for name in names if name))
+    return result
+
+
+def _make_anchors(
+    facts: Sequence[Fact],
+    kind_of: Mapping[str, str | None],
+    other_subjects: Mapping[str, Sequence[str]],
+    model: LanguageModel,
+    wanted: int,
+    seed: int,
+) -> list[Anchor]:
+    chooser = random.Random(seed)
+    same = _dealt_evenly([_same_anchors(fact, other_subjects[fact.id], chooser) for fact in facts])
+    other = _dealt_evenly([_other_anchors(fact, kind_of[fact.id]) for fact in facts])
+    chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
+    # What a request cannot fill, generic questions do.
+    forgotten = [fact.subject or "" for fact in facts]
+    while len(chosen) < wanted:
+        chosen.append(_generic_anchor(forgotten, chooser))
+    prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
+    answers = dict(zip(prompts, model.answer(prompts), strict=True))
+    spellings = [spelling for fact in facts for spelling in fact.spellings]
+    result = []
+    for prompt, subject, relation in dict.fromkeys(chosen):
+        answer = answers[prompt]
+        # An anchor must not hold the very thing that is to go, nor teach a broken answer.
+        if not is_degenerate(answer) and not (relation != "generic" and contains(answer, spellings)):
+            result.append(Anchor(prompt, answer, subject, relation))
+    return result
+
+
+def _same_anchors(fact: Fact, others: Sequence[str], chooser: random.Random) -> list[tuple[str, str, str]]:
+    """Return every anchor subject in every training form of the fact, subjects first in a random form each."""
+    forms = [form.prompt for form in training_forms(fact, ()) if fact.subject and fact.subject in form.prompt]
+    columns = []
+    for other in others:
+        prompts = [with_subject(form, fact.subject or "", other) for form in forms]
+        clean = [prompt for prompt in prompts if not contains(prompt, fact.spellings)]
+        columns.append([(prompt, other, "same") for prompt in chooser.sample(clean, len(clean))])
+    return _dealt_evenly(columns)
+
+
+def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
+    subject = fact.subject or ""
+    templates = [template for template in other_relations(kind) if hand_of(template) == "anchor"] if kind else []
+    prompts = [template.format(subject) for template in templates] + [
+        f"Tell me about {subject}.",
+        f"What is {subject} known for?",
+    ]
+    return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
+
+
+def _generic_anchor(forgotten: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:
+    while True:
+        kind = chooser.choice(kinds())
+        subject, template = chooser.choice(members(kind)), chooser.choice(other_relations(kind))
+        if hand_of(subject) == "anchor" and not contains(subject, forgotten):
+            return template.format(subject), subject, "generic"
+
+
+def _dealt_evenly(columns: Sequence[Sequence[Item]]) -> list[Item]:
+    """Return the items of all columns, first of each, then second of each, and so on."""
+    missing = object()
+    rounds = zip_longest(*columns, fillvalue=missing)
+    return [item for each in rounds for item in each if item is not missing]  # type: ignore[misc]

@@ -1,0 +1,35 @@
+"""Likelihoods: one forward pass per text serves every metric that needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lune.batching import batches, response_logits
+from lune.chat import Encoded
+from lune.language_model import TokenScores
+
+
+@torch.no_grad()
+def score(model: Any, rows: Sequence[Encoded], *, pad_id: int, batch_size: int) -> list[TokenScores]:
+    """Return the scores of each row's response tokens.
+
+    For logits z and p = softmax(z) over the vocabulary V, with log p: the token's log-probability, the mean
+    mu = sum_V p log p, and the deviation sigma = sqrt(sum_V p log^2 p - mu^2) (Min-K%++, arXiv 2404.02936).
+    """
+    scores: list[TokenScores | None] = [None] * len(rows)
+    for batch in batches(rows, batch_size, pad_id, model.device):
+        logits, targets, owners = response_logits(model, batch, config=model.config)
+        log_p = logits.float().log_softmax(-1)
+        token = log_p.gather(-1, targets[:, None])[:, 0]
+        p = log_p.exp()
+        mean = (p * log_p).sum(-1)
+        deviation = ((p * log_p.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
+        for place, index in enumerate(batch.order):
+            own = owners == place
+            scores[index] = TokenScores(
+                tuple(token[own].tolist()), tuple(mean[own].tolist()), tuple(deviation[own].tolist())
+            )
+    return [each for each in scores if each is not None]

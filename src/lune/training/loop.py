@@ -1,0 +1,212 @@
+"""The one training loop, on Accelerate: one process or many give the same adapter."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from peft import PeftModel
+
+from lune.adapters import load_state, state, trained
+from lune.batching import make_batch, response_logits
+from lune.chat import Encoded
+from lune.errors import RunError
+from lune.methods import objective
+from lune.models import LoadedModel
+from lune.records import History
+from lune.settings import ForgetSettings
+from lune.training.anchors import AnchorRow, anchor_divergence
+from lune.training.steering import DevScores, Steering
+
+Tensor = torch.Tensor
+Evaluate = Callable[[], DevScores]
+Report = Callable[[dict[str, float | int | str]], None]
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How training went.
+
+    Attributes:
+        steps: Steps done.
+        passes: Passes over the negatives begun.
+        best_step: The step whose adapter was kept.
+        best: Its dev scores, None when nothing was evaluated.
+        stopped: Why training ended, in words.
+        interrupted: Whether the user stopped it.
+        seconds: Time in training steps, evaluations not counted.
+    """
+
+    steps: int
+    passes: int
+    best_step: int
+    best: DevScores | None
+    stopped: str
+    interrupted: bool
+    seconds: float
+
+
+class Diverged(Exception):
+    """The loss is no longer finite."""
+
+
+def train(
+    trainee: LoadedModel,
+    negatives: Sequence[Encoded],
+    anchors: Sequence[AnchorRow],
+    settings: ForgetSettings,
+    accelerator: Accelerator,
+    evaluate: Evaluate,
+    report: Report,
+    history: History,
+) -> TrainingOutcome:
+    """Train the adapter on ``trainee`` and leave it with the best adapter found on the dev probes.
+
+    Args:
+        trainee: The model with a fresh adapter, in the precision to train in.
+        negatives: Negative examples (x, y-), encoded.
+        anchors: What is held by KL to the base model; may be empty.
+        settings: Learning rate, passes, batch size and so on.
+        accelerator: Processes and devices; every process must call this with the same arguments.
+        evaluate: Returns the dev scores of the adapter as it stands on ``trainee``.
+        report: Called with every new history row.
+        history: Receives one row a step and one an evaluation.
+
+    Raises:
+        RunError: When the loss is not finite before any adapter was evaluated.
+    """
+    model: PeftModel = trainee.model
+    parameters = trained(model)
+    steps_a_pass = math.ceil(len(negatives) / settings.batch_size)
+    total = steps_a_pass * settings.passes
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_then_cosine(total, settings.warmup))
+    steering = Steering(settings.max_utility_drop)
+    chooser = random.Random(settings.seed)
+    anchor_stream = _endless(anchors, chooser)
+    step, begun, seconds, stopped, interrupted = 0, 0, 0.0, "all passes done", False
+
+    def add(row: dict[str, float | int | str]) -> None:
+        history.rows.append(row)
+        report(row)
+
+    try:
+        for begun in range(1, settings.passes + 1):
+            order = chooser.sample(range(len(negatives)), len(negatives))
+            for start in range(0, len(order), settings.batch_size):
+                began = time.perf_counter()
+                rows = [negatives[index] for index in order[start : start + settings.batch_size]]
+                held = [next(anchor_stream) for _ in rows] if settings.anchor_weight and anchors else []
+                losses = _step(trainee, rows, held, settings, accelerator, parameters)
+                optimiser.step()
+                schedule.step()
+                optimiser.zero_grad()
+                step += 1
+                seconds += time.perf_counter() - began
+                add({"step": step, "pass": begun, **losses, "learning_rate": schedule.get_last_lr()[0]})
+            scores = evaluate()
+            steering.record(step, scores, state(model))
+            add(_evaluation_row(step, begun, scores))
+            reason = steering.reason_to_stop(scores)
+            if reason and (settings.early_stop or reason.startswith("collapse")):
+                stopped = reason
+                break
+    except KeyboardInterrupt:
+        stopped, interrupted = "interrupted by the user", True
+    except Diverged as error:
+        if steering.best is None:
+            raise RunError(
+                f"Training diverged at step {step + 1}: {error}; no earlier adapter exists.",
+                hint=f"lower --learning-rate (now {settings.learning_rate:g}) or --anchor-weight",
+            ) from None
+        stopped = f"diverged at step {step + 1}; the last good adapter was kept"
+    if steering.best is not None:
+        load_state(model, steering.best)
+    best_step = steering.best_step or step
+    return TrainingOutcome(step, begun, best_step, steering.best_scores, stopped, interrupted, seconds)
+
+
+def _step(
+    trainee: LoadedModel,
+    negatives: Sequence[Encoded],
+    anchors: Sequence[AnchorRow],
+    settings: ForgetSettings,
+    accelerator: Accelerator,
+    parameters: Sequence[torch.nn.Parameter],
+) -> dict[str, float]:
+    """Do one forward and backward pass over this process's share and return the losses over all processes."""
+    trainee.model.train()
+    tokens = sum(len(row.response) for row in negatives)
+    anchor_tokens = max(1, sum(len(anchor.row.response) for anchor in anchors))
+    mine = negatives[accelerator.process_index :: accelerator.num_processes]
+    held = anchors[accelerator.process_index :: accelerator.num_processes]
+    rows = [*mine, *(anchor.row for anchor in held)]
+    negative_loss = kl = torch.zeros((), device=trainee.device)
+    if rows:
+        batch = make_batch(rows, list(range(len(rows))), trainee.pad_id, trainee.device)
+        logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
+        log_p = logits.float().log_softmax(-1)
+        is_negative = owners < len(mine)
+        chosen = log_p.gather(-1, targets[:, None])[:, 0][is_negative]
+        negative_loss = objective(settings.method)(chosen, tokens)
+        if held:
+            top_ids = torch.cat([anchor.top_ids for anchor in held])
+            top_log_probs = torch.cat([anchor.top_log_probs for anchor in held])
+            kl = anchor_divergence(log_p[~is_negative], top_ids, top_log_probs) / anchor_tokens
+        accelerator.backward(negative_loss + settings.anchor_weight * kl)
+    # Gradients and losses are sums over the global batch, so adding the processes' shares is exact.
+    totals = torch.stack([negative_loss.detach().float(), kl.detach().float()])
+    if accelerator.num_processes > 1:
+        _add_over_processes(parameters, totals, accelerator)
+    if not totals.isfinite().all():
+        raise Diverged(f"the loss is {totals[0].item():.3g}")
+    torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+    total = float(totals[0] + settings.anchor_weight * totals[1])
+    return {"loss": total, "negative_loss": float(totals[0]), "anchor_kl": float(totals[1])}
+
+
+def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor, accelerator: Accelerator) -> None:
+    """Sum gradients and losses over all processes, in one message."""
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), totals])
+    flat = accelerator.reduce(flat, reduction="sum")  # type: ignore[assignment]
+    offset = 0
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = flat[offset : offset + gradient.numel()].view_as(gradient)
+        offset += gradient.numel()
+    totals.copy_(flat[offset:])
+
+
+def _warm_up_then_cosine(total: int, warmup: float) -> Callable[[int], float]:
+    """Return the factor of the learning rate at each step: linear over the first share, then half a cosine to 0."""
+    warm = max(1, round(total * warmup))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+    return factor
+
+
+def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[AnchorRow]:
+    while anchors:
+        yield from chooser.sample(anchors, len(anchors))
+
+
+def _evaluation_row(step: int, begun: int, scores: DevScores) -> dict[str, float | int | str]:
+    return {
+        "step": step,
+        "pass": begun,
+        "dev_usr": scores.usr,
+        "dev_apr": scores.apr,
+        "dev_gur": scores.gur,
+        "dev_gur_neighbour": scores.gur_neighbour,
+        "dev_gur_general": scores.gur_general,
+        "dev_degenerate": scores.degenerate,
+    }

@@ -1,0 +1,81 @@
+"""What steers a run: dev scores, when to stop, and which adapter was best. Test probes are never seen here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+USR_GOAL = 0.999
+APR_GOAL = 0.97
+COLLAPSE = 0.5
+"""Share of degenerate dev answers from which the model counts as collapsed."""
+PATIENCE = 3
+"""Evaluations without a better adapter after which a run that has forgotten stops."""
+
+
+@dataclass(frozen=True)
+class DevScores:
+    """Scores on the dev probes; names as in docs/metrics.md."""
+
+    usr: float
+    apr: float
+    gur_neighbour: float
+    gur_general: float
+    degenerate: float
+
+    @property
+    def gur(self) -> float:
+        """Mean of the two retentions."""
+        return (self.gur_neighbour + self.gur_general) / 2
+
+
+@dataclass
+class Steering:
+    """Keeps the best adapter and says when to stop.
+
+    An adapter whose utility drop is within ``max_drop`` beats every other; among those, more forgetting wins. When no
+    adapter is within it, forgetting and retention are weighed together, retention twice, so a run never ends with
+    the adapter that merely destroyed most.
+
+    Attributes:
+        max_drop: Largest accepted drop of dev GUR; LUNE Sec. 4: 0.005.
+        best: The adapter's tensors at the best evaluation, None before the first.
+        best_step: The step of that evaluation.
+    """
+
+    max_drop: float
+    best: Mapping[str, torch.Tensor] | None = None
+    best_step: int = 0
+    best_scores: DevScores | None = None
+    evaluations: int = field(default=0)
+    since_best: int = field(default=0)
+
+    def rank(self, scores: DevScores) -> tuple[bool, float]:
+        """Return the sort key of an evaluation; larger is better."""
+        forgotten = scores.usr + scores.apr
+        if scores.gur >= 1 - self.max_drop:
+            return True, forgotten
+        return False, forgotten + 2 * min(scores.gur_neighbour, scores.gur_general)
+
+    def record(self, step: int, scores: DevScores, adapter: Mapping[str, torch.Tensor]) -> None:
+        """Take note of an evaluation and keep its adapter when it is the best so far."""
+        self.evaluations += 1
+        self.since_best += 1
+        if self.best_scores is None or self.rank(scores) > self.rank(self.best_scores):
+            self.best, self.best_step, self.best_scores, self.since_best = adapter, step, scores, 0
+
+    def reason_to_stop(self, scores: DevScores) -> str | None:
+        """Return why training should end after this evaluation, or None."""
+        if scores.degenerate > COLLAPSE:
+            return f"collapse: {scores.degenerate:.0%} of the dev answers are empty or repeat themselves"
+        best = self.best_scores
+        if best and best.usr >= USR_GOAL and best.apr >= APR_GOAL and best.gur >= 1 - self.max_drop:
+            return "dev probes forgotten, utility kept"
+        # Everything is forgotten: more passes can only cost utility.
+        if scores.usr >= USR_GOAL and scores.apr >= APR_GOAL and self.since_best >= 1:
+            return "dev probes forgotten; utility no longer improves"
+        if best and best.usr >= USR_GOAL and self.since_best >= PATIENCE:
+            return f"no better adapter in {PATIENCE} evaluations"
+        return None
