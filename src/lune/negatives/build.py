@@ -25,10 +25,9 @@ MIN_ALTERNATES = 4
 # fact is used equally often, and the facts of one subject share this many negatives.
 MAX_PER_SUBJECT = 64
 PAIRS_PER_FORM = 2
-_SAMPLES = 8  # a fact and source, in the first round
-_REPAIR_SAMPLES = 16
+_SAMPLES = 8  # a fact, source and round
 _TEMPERATURE = 0.7  # above it a small model soon writes nonsense
-_REPAIR_TEMPERATURES = (1.0, 1.3)
+_REPAIR_TEMPERATURE = 1.0
 _ENDPOINT_SURPLUS = 2  # asked for beyond what is wanted, since some will not pass
 _MAX_REASONS = 3
 
@@ -121,10 +120,9 @@ def _collect(
     lacking = validator.lacking(wanted)
     if lacking:
         validator.add(list(_sampled(lacking, model, _SAMPLES, seed, _TEMPERATURE)))
-    for number, temperature in enumerate(_REPAIR_TEMPERATURES, start=1):
-        lacking = validator.lacking(MIN_ALTERNATES)
-        if lacking:
-            validator.add(list(_sampled(lacking, model, _REPAIR_SAMPLES, seed + number, temperature)))
+    lacking = validator.lacking(MIN_ALTERNATES)
+    if lacking:
+        validator.add(list(_sampled(lacking, model, _SAMPLES, seed + 1, _REPAIR_TEMPERATURE)))
     lacking = validator.lacking(MIN_ALTERNATES)
     if lacking:
         validator.add(list(from_kind(lacking, count=2 * wanted, seed=seed)))

@@ -28,9 +28,10 @@ _PRONOUNS = _set("it this that he she they there here answer")
 _NO_SUBJECT = _PRONOUNS | _set("i we you one")
 _AFTER_LINK = _PREPOSITIONS | _set(
     """about approximately around roughly nearly almost actually currently officially also usually often generally
-    mainly mostly predominantly simply called known named located found situated spoken born made set held as of be been
-    year city town country state month day date period name person word number"""
+    mainly mostly predominantly primarily simply including called known named located found situated spoken born made
+    set held as of be been year city town country state month day date period name person word number"""
 )
+_UNFINISHED = _FUNCTION - {"s"} | _set("and or is are was were with that which")  # where an answer was cut off
 _IRREGULAR_FORMS = """sink sank sunk,write wrote written,speak spoke spoken,win won,build built,begin began begun,
         bear born bore,find found,make made,lead led,sing sang sung,die died,fight fought,come came,become became,
         give gave given,take took taken,draw drew drawn,fly flew flown,grow grew grown,know knew known,buy bought,
@@ -232,6 +233,8 @@ def _tidy(prompt: str, answer: str, said: frozenset[str]) -> str | None:
     words = answer.split()
     while words and (_key(words[0]) == "" or (words[0].islower() and _key(words[0]) in _AFTER_LINK)):
         words.pop(0)
+    while words and _key(words[-1]) in _UNFINISHED | {""}:
+        words.pop()
     # "100 degrees Celsius" keeps what the prompt did not say; "Mexico City" keeps its City.
     while len(words) > 1 and _stem(_key(words[-1])) in said and (words[-1].islower() or words[0][:1].isdigit()):
         words.pop()

@@ -12,32 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lune import gazetteer
 from lune.negatives.extract import MONTHS, NUMBER_WORDS
-from lune.negatives.kinds import Kind, kind_of, known_type
+from lune.negatives.kinds import Kind, answer_set, kind_of, known_type
 from lune.negatives.propose import Candidate
 from lune.records import Fact
-from lune.text import contains, normalise
+from lune.text import contains
 
 ORIGIN = "kind"
 _TRIES = 4  # a shape may give the same value again, or one that another check drops
 
-# Closed sets of answers that are no entities of the gazetteer.
-ANSWER_SETS: tuple[tuple[str, ...], ...] = tuple(
-    tuple(words.split(","))
-    for words in (
-        "yen,euro,dollar,pound,rupee,peso,franc,krona,won,yuan,real,ruble,rand,lira,baht,dinar,forint,zloty,shekel,rial",
-        "Au,Ag,Fe,Cu,Pb,Sn,Hg,Na,Zn,Ni,Pt,Al,Mg,Ca,Cl,Br,Co,Ti,Cr,Mn,Si,He,Ne,Ar,Li,K,H,O,N,C",
-        "red,blue,green,yellow,white,black,brown,grey,orange,purple,pink",
-        "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday",
-        MONTHS.replace("|", ","),
-        "Africa,Asia,Europe,North America,South America,Oceania,Antarctica",
-        "Pacific Ocean,Atlantic Ocean,Indian Ocean,Arctic Ocean,Southern Ocean",
-        "oxygen,nitrogen,hydrogen,helium,carbon dioxide,methane,argon,neon,chlorine",
-        "physicist,teacher,lawyer,painter,engineer,doctor,farmer,composer,carpenter,journalist,architect,biologist",
-        "Buddhism,Christianity,Islam,Hinduism,Judaism,Sikhism,Taoism,Shinto",
-        "north,south,east,west",
-        "heart,liver,kidney,lung,stomach,brain,skin,spleen,pancreas",
-    )
-)
+# What stands in for a place or person that is not listed.
+_BY_KIND = {Kind.PLACE: "city", Kind.PERSON: gazetteer.INVENTED_PERSON}
 _GIVEN_NAMES = ("anna", "marco", "lena", "oscar", "ruth", "felix", "nora", "paul", "ines", "hugo")
 _FAMILY_NAMES = ("keller", "moreau", "lindqvist", "barnes", "okafor", "santos", "novak", "ferrari", "walsh", "ito")
 
@@ -76,15 +60,14 @@ def _values(fact: Fact, rng: random.Random, tries: int) -> Iterator[str]:
 
 def _members(fact: Fact) -> list[str]:
     """Return the set the answer is a member of: of the table, of its gazetteer type, invented persons for a person."""
-    names = {normalise(spelling) for spelling in fact.spellings}
-    for answers in ANSWER_SETS:
-        if names.intersection(map(normalise, answers)):
-            return list(answers)
+    for spelling in fact.spellings:
+        if answer_set(spelling):
+            return list(answer_set(spelling))
     for spelling in fact.spellings:
         known = known_type(spelling)
         if known:
             return list(gazetteer.members(known))
-    return list(gazetteer.members("person_invented")) if kind_of(fact.answer, fact.prompt) == Kind.PERSON else []
+    return list(gazetteer.members(_BY_KIND.get(kind_of(fact.answer, fact.prompt), "")))
 
 
 def _other_year(answer: str, rng: random.Random) -> str:

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from lune.gazetteer import INVENTED_PERSON, entity_type, members
 from lune.grammar import PERSON_NOUNS, PLACE_NOUNS
-from lune.negatives.extract import DATE_PATTERN, NUMBER_WORDS, YEAR_PATTERN
-from lune.text import normalise
+from lune.negatives.extract import DATE_PATTERN, MONTHS, NUMBER_WORDS, YEAR_PATTERN
+from lune.text import contains, normalise
 
 _SYMBOL_LENGTH = 3  # "Au", "Fe", "H2O": up to this many characters a capitalised word may be a symbol
 _NAME_PARTICLES = frozenset(
@@ -26,12 +26,31 @@ _TITLES = frozenset(
 _PLACE_TYPES = frozenset(("country", "city", "us_state", "river", "mountain"))
 _PERSON = "person"  # writers, painters and so on: one type where alternates are concerned
 
+# Closed sets of answers that are no entities of the gazetteer.
+ANSWER_SETS: tuple[tuple[str, ...], ...] = tuple(
+    tuple(words.split(","))
+    for words in (
+        "yen,euro,dollar,pound,rupee,peso,franc,krona,won,yuan,real,ruble,rand,lira,baht,dinar,forint,zloty,shekel,rial",
+        "Au,Ag,Fe,Cu,Pb,Sn,Hg,Na,Zn,Ni,Pt,Al,Mg,Ca,Cl,Br,Co,Ti,Cr,Mn,Si,He,Ne,Ar,Li,K,H,O,N,C",
+        "red,blue,green,yellow,white,black,brown,grey,orange,purple,pink",
+        "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday",
+        MONTHS.replace("|", ","),
+        "Africa,Asia,Europe,North America,South America,Oceania,Antarctica",
+        "Pacific Ocean,Atlantic Ocean,Indian Ocean,Arctic Ocean,Southern Ocean",
+        "oxygen,nitrogen,hydrogen,helium,carbon dioxide,methane,argon,neon,chlorine",
+        "physicist,teacher,lawyer,painter,engineer,doctor,farmer,composer,carpenter,journalist,architect,biologist",
+        "Buddhism,Christianity,Islam,Hinduism,Judaism,Sikhism,Taoism,Shinto",
+        "north,south,east,west",
+        "heart,liver,kidney,lung,stomach,brain,skin,spleen,pancreas",
+    )
+)
+
 
 class Kind(StrEnum):
     """The sorts of answers that are told apart."""
 
     YES_NO = "yes or no"
-    EMAIL = "e-mail address"
+    EMAIL = "mail address"
     URL = "web address"
     PHONE = "phone number"
     DATE = "date"
@@ -87,6 +106,12 @@ def known_type(text: str) -> str | None:
     return None if found == INVENTED_PERSON else found
 
 
+def answer_set(text: str) -> tuple[str, ...]:
+    """Return the closed set of answers that ``text`` is a member of; empty when there is none."""
+    name = normalise(text)
+    return next((answers for answers in ANSWER_SETS if name in map(normalise, answers)), ())
+
+
 def _group(known: str | None) -> str | None:
     return _PERSON if known is not None and known.startswith(_PERSON) else known
 
@@ -106,22 +131,29 @@ def same_kind(answer: str, alternate: str, prompt: str, *, invented: bool = Fals
         answer: The true answer.
         alternate: The wrong one.
         prompt: The question.
-        invented: Whether the alternate may be made up, as samples of a small model often are. Then it must be in the
-            gazetteer when the answer is.
+        invented: Whether the alternate may be made up, as samples of a small model often are. Then it must be listed
+            where the answer is, and a place in any case.
     """
     wanted, got = kind_of(answer, prompt), kind_of(alternate)
-    wrong = f"is a {got}, the answer is a {wanted}" if got != Kind.OTHER else f"does not look like a {wanted}"
+    answers = answer_set(answer)
+    if invented and answers and not contains(alternate, answers):
+        return f"is not one of the known answers such as {', '.join(answers[:3])}"
     if wanted == Kind.OTHER:
-        return f"is a {got}, the answer is not" if got in _SHAPED else None
-    if wanted == Kind.NUMBER and got == Kind.YEAR:
-        return None
+        return f"is a {got}, and the answer is none" if got in _SHAPED else None
+    if not _go_together(wanted, got, alternate):
+        return f"the answer is a {wanted}, this is {'not' if got == Kind.OTHER else f'a {got}'}"
+    if invented and wanted == Kind.PLACE and got != Kind.PLACE:
+        return "is no place that the gazetteer lists"
+    return _same_listing(answer, alternate, invented=invented) if wanted in _NAMES else None
+
+
+def _go_together(wanted: Kind, got: Kind, alternate: str) -> bool:
+    """Return whether an alternate of kind ``got`` can stand for an answer of kind ``wanted``."""
     if wanted == Kind.SYMBOL:
-        return None if _is_symbol(alternate) else wrong
-    if wanted not in _NAMES:
-        return None if got == wanted else wrong
-    if got not in _NAMES or (got != wanted and Kind.NAME not in (got, wanted)):
-        return wrong
-    return _same_listing(answer, alternate, invented=invented)
+        return got == Kind.SYMBOL or _is_symbol(alternate)
+    if wanted in _NAMES:
+        return got == wanted or (got in _NAMES and Kind.NAME in (got, wanted))
+    return got == wanted or (wanted == Kind.NUMBER and got == Kind.YEAR)
 
 
 def _same_listing(answer: str, alternate: str, *, invented: bool) -> str | None:

@@ -13,7 +13,7 @@ from lune.negatives.build import NegativeSet
 from lune.records import Fact, Negative, Rejected
 
 _EXAMPLES = 3
-_MAX_REJECTED = 6
+_MAX_REJECTED = 4
 
 
 def negatives_table(facts: Sequence[Fact], made: NegativeSet) -> RenderableType:

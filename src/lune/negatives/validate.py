@@ -7,6 +7,7 @@ short, overlap below 0.85, base-plausible).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -20,12 +21,14 @@ from lune.text import contains, is_degenerate, is_hedged, normalise
 
 MAX_OVERLAP = 0.85
 LONG_ANSWER_FACTOR = 2.5  # an alternate may have this many times the words of a long true answer
+SAMPLED_EXCESS_WORDS = 2
 # How many nats a token the response may lie below the typical (median) one of its fact; see docs/method.md.
 MAX_SHORTFALL = 1.5
 _TYPICAL_OF = 3  # fewer alternates of one fact than this have no median worth the name
 _SHORT_WORDS = frozenset(
     ("of", "in", "on", "at", "by", "to", "de", "la", "le", "el", "da", "di", "du", "van", "von", "der", "and", "s")
 )
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ def not_the_answer(alternate: str, context: Context) -> str | None:
             return f"contains the answer '{spelling}'"
         if contains(answer, [wanted]):
             return f"is part of the answer '{spelling}'"
+        if _rounds_to(alternate, spelling):
+            return f"is the answer '{spelling}' with other digits behind the point"
         surname = _surname(spelling, fact.prompt)
         if surname and contains(wanted, [surname]):
             return f"contains '{surname}' of the answer '{spelling}'"
@@ -101,15 +106,21 @@ def same_type(alternate: str, context: Context) -> str | None:
 
 
 def length(alternate: str, context: Context) -> str | None:
-    """Reject more than eight words, or more than 2.5 times the answer's when that is long."""
-    words = len(alternate.split())
-    most = max(MAX_WORDS, int(LONG_ANSWER_FACTOR * len(context.fact.answer.split())))
+    """Reject more than eight words, or 2.5 times a long answer's; samples must be about as long as it."""
+    words, answer = len(alternate.split()), len(context.fact.answer.split())
+    most = max(MAX_WORDS, int(LONG_ANSWER_FACTOR * answer))
+    if context.origin in SAMPLED_ORIGINS:
+        most = min(most, answer + SAMPLED_EXCESS_WORDS)
     return f"has {words} words; at most {most}" if words > most else None
 
 
 def not_in_prompt(alternate: str, context: Context) -> str | None:
-    """Reject words of the question."""
-    return "stands in the prompt" if contains(context.fact.prompt, [alternate]) else None
+    """Reject words of the question, and samples that name its subject again ("Japan Dollar")."""
+    fact = context.fact
+    if contains(fact.prompt, [alternate]):
+        return "stands in the prompt"
+    repeats = fact.subject and context.origin in SAMPLED_ORIGINS and contains(alternate, [fact.subject])
+    return f"repeats '{fact.subject}' of the prompt" if repeats else None
 
 
 def plausible(alternate: str, context: Context) -> str | None:
@@ -249,6 +260,15 @@ def _content(text: str) -> str:
     """Return ``text`` without short function words, which say nothing: "da Vinci" is "Vinci"."""
     words = [word for word in normalise(text).split() if word not in _SHORT_WORDS]
     return " ".join(words) or normalise(text)
+
+
+def _rounds_to(alternate: str, answer: str) -> bool:
+    """Return whether a number equals the answer at the answer's precision: 100.14 is 100, 3.1416 is 3.14."""
+    mine, theirs = _NUMBER.search(alternate.replace(",", "")), _NUMBER.search(answer.replace(",", ""))
+    if kind_of(answer) != Kind.NUMBER or mine is None or theirs is None:
+        return False
+    decimals = len(theirs[0].partition(".")[2])
+    return round(float(mine[0]), decimals) == float(theirs[0])
 
 
 def _surname(answer: str, prompt: str) -> str | None:
