@@ -166,7 +166,7 @@ def split_subject(rest: str, verb_form: str, hint: str | None = None) -> tuple[s
         border = candidates[0]
         if len(candidates) > 1 and border + 1 < len(words) and words[border + 1] == "by":
             border = candidates[-1]
-        while border > 1 and _is_adverb(words[border - 1]):
+        while border > 1 and is_adverb(words[border - 1]):
             border -= 1
         return " ".join(words[:border]), " ".join(words[border:])
     lower_case_pair = re.fullmatch(r"([a-z]+) ([a-z]+)", rest)
@@ -184,7 +184,8 @@ def _starts_predicate(words: list[str], i: int, verb_form: str) -> bool:
     return is_participle(word) or word in WORDS["predicate adjectives"]
 
 
-def _is_adverb(word: str) -> bool:
+def is_adverb(word: str) -> bool:
+    """Return whether ``word`` can stand between a subject and its verb: "first", "originally"."""
     return word in WORDS["adverbs"] or (word.endswith("ly") and word.islower())
 
 
@@ -217,7 +218,7 @@ def uninvert(auxiliary: str, rest: str, hint: str | None = None) -> tuple[str, s
     if auxiliary not in DO:
         return subject, f"{auxiliary} {predicate}".strip()
     words = predicate.split(" ")
-    at = 1 if _is_adverb(words[0]) else 0
+    at = 1 if is_adverb(words[0]) else 0
     if (
         at >= len(words)
         or not words[at].isalpha()

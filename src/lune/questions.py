@@ -168,12 +168,13 @@ class _Question:
             return self._copula()
         if self.wh in rules:
             return rules[self.wh]()
-        if self.wh in AUXILIARIES and self.verb == "there":
+        return self._yes_or_no() if self.wh in AUXILIARIES else self._trailing()
+
+    def _yes_or_no(self) -> Reading:
+        if self.verb == "there":
             return self._asked(f"whether there {self.wh} {self.rest}")
-        if self.wh in AUXILIARIES:
-            split = uninvert(self.wh, " ".join(self.words[1:]), self.subject)
-            return Reading("question", f"whether {' '.join(split)}" if split and split[1] else None, True)
-        return self._trailing()
+        split = uninvert(self.wh, " ".join(self.words[1:]), self.subject)
+        return self._asked(f"whether {' '.join(split)}" if split and split[1] else None)
 
     def _asked(self, statement: str | None) -> Reading:
         """Return a reading without a cloze: the question word and then the statement."""
@@ -231,13 +232,14 @@ class _Question:
 
     def _subject_question(self, opening: str, predicate: list[str], *, plural: bool = False) -> Reading:
         """Read a question whose question word is the subject: "who wrote Hamlet"."""
-        verb = next((word.lower() for word in predicate if word not in WORDS["adverbs"]), "")
+        verb = next((word.lower() for word in predicate if not grammar.is_adverb(word)), "")
         rest = " ".join(predicate[1:])
         participle = grammar.participle_of(verb)
         asked = decapitalise(self.core)
         person = opening.startswith("The person") or opening.endswith(" who")
         adjunct = re.search(
-            r" (?:in|for|on|at|from|with|during|before|after) (?:\d|the\b|which\b)|,", re.sub(r"\"[^\"]*\"|'[^']*'", "", rest)
+            r" (?:in|for|on|at|from|with|during|before|after) (?:\d|the\b|which\b)|,",
+            re.sub(r"\"[^\"]*\"|'[^']*'", "", rest),
         )
         passive = participle in WORDS["participles of makers"] and rest and not adjunct
         if person and passive and not re.match(r"(?:his|her|their|its) ", rest):
@@ -257,27 +259,16 @@ class _Question:
         plural = grammar.is_plural(noun)
         if verb in AUXILIARIES and self._is_object_question(verb, head, rest):
             split = uninvert(verb, rest, self.subject) or ((rest, verb) if verb in BE else None)
-            if split is None:
-                return Reading("question")
-            return self._object_reading(noun, head, plural, verb, split)
-        if (
-            re.match(r"(kind|type|sort) of ", noun)
-            and verb in {"is", "was"}
-            and rest
-            and not self._has_participle(rest)
-        ):
-            return Reading("question", f"{self.wh} {noun} {rest} {verb}", True, f"{capitalise(rest)} {verb} a")
-        if (
-            head in WORDS["attributes"]
-            and verb in BE
-            and rest.split(" ")[0] not in grammar.PREPOSITIONS
-            and not self._has_participle(rest)
-        ):
-            return Reading("question", f"the {noun} of {rest}", False, f"The {noun} of {rest} {verb}")
+            return self._object_reading(noun, head, plural, verb, split) if split else Reading("question")
+        if verb in BE and rest and not any(grammar.is_participle(word) for word in rest.split()):
+            if re.match(r"(kind|type|sort) of ", noun):
+                return Reading("question", f"{self.wh} {noun} {rest} {verb}", True, f"{capitalise(rest)} {verb} a")
+            if head in WORDS["attributes"] and rest.split(" ")[0] not in grammar.PREPOSITIONS:
+                return Reading("question", f"the {noun} of {rest}", False, f"The {noun} of {rest} {verb}")
         if re.search(r"['’]s ", f"{noun} "):
             return self._asked(decapitalise(self.core))
-        person = head in grammar.PERSON_NOUNS
-        return self._subject_question(f"The {noun} {'who' if person else 'that'}", self.words[border:], plural=plural)
+        opening = f"The {noun} {'who' if head in grammar.PERSON_NOUNS else 'that'}"
+        return self._subject_question(opening, self.words[border:], plural=plural)
 
     def _object_reading(self, noun: str, head: str, plural: bool, verb: str, split: tuple[str, str]) -> Reading:
         subject, predicate = split
@@ -293,7 +284,7 @@ class _Question:
         for i in range(start + 1, min(len(self.words), start + 8)):
             finite = self.words[i] == self.lower[i] and grammar.is_finite(self.lower[i])
             if self.lower[i] in AUXILIARIES or (finite and self.lower[i - 1] not in grammar.PREPOSITIONS):
-                return i - 1 if i - 1 > start and self.lower[i - 1] in WORDS["adverbs"] else i
+                return i - 1 if i - 1 > start and grammar.is_adverb(self.words[i - 1]) else i
         return None
 
     def _has_participle(self, text: str) -> bool:
