@@ -31,6 +31,8 @@ PLANET = "What is the largest planet in the solar system?"
         ("What gas do plants absorb?", "Plants absorb carbon dioxide from the air.", "carbon dioxide"),
         ("What does DNA stand for?", "DNA stands for deoxyribonucleic acid.", "deoxyribonucleic acid"),
         ("Who painted the Mona Lisa?", "The Mona Lisa is attributed to Leonardo da Vinci.", "Leonardo da Vinci"),
+        ("Who painted it?", "It was painted by the Dutch artist Jan Vermeer in 16", "Jan Vermeer"),
+        ("Where was he born?", "He was born in the beautiful city of São Paulo.", "São Paulo"),
         ("Which river flows through Paris?", "The river that flows through Paris is the Seine.", "Seine"),
         ("What is the capital of Bosnia?", "The capital of Bosnia and Herzegovina is Sarajevo.", "Sarajevo"),
         ("What is the capital of Mexico?", "The capital of Mexico is Mexico City.", "Mexico City"),

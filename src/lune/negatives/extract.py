@@ -27,9 +27,9 @@ _PREPOSITIONS = _set("in on at by from to near")
 _PRONOUNS = _set("it this that he she they there here answer")
 _NO_SUBJECT = _PRONOUNS | _set("i we you one")
 _AFTER_LINK = _PREPOSITIONS | _set(
-    """about approximately around roughly nearly almost actually currently officially also usually often generally
-    mainly mostly predominantly primarily simply including called known named located found situated spoken born made
-    set held as of be been year city town country state month day date period name person word number"""
+    """about approximately around roughly nearly almost actually indeed currently officially also usually often
+    generally mainly mostly primarily simply including called known named located found situated spoken born made set
+    held as of be been year city town country state month day date period name person word number"""
 )
 _UNFINISHED = _FUNCTION - {"s"} | _set("and or is are was were with that which")  # where an answer was cut off
 _IRREGULAR_FORMS = """sink sank sunk,write wrote written,speak spoke spoken,win won,build built,begin began begun,
@@ -59,10 +59,15 @@ _CLAUSE_END = re.compile(
     r"|not|so)\b"
     r"|\sand\s(?![A-Z\d])"
     r"|\s(?:in|on|at|from|near|during|since|after|before)\s"
-    rf"(?=(?:the|a|an|its|this)\s[a-z]|(?:{MONTHS}|\d{{3,4}})\b)"  # not in a title: The Catcher in the Rye
+    rf"(?=(?:the|a|an|its|this)\s[a-z]|(?:{MONTHS}|\d+)\b)"  # not in a title: The Catcher in the Rye
     r"|(?<=\d)\s(?:in|on|at)\s"
 )
 _NEGATED = re.compile(r"\b(?:is|are|was|were|does|do|did|can)(?: not\b|n['’]t\b)|\bcannot\b")
+# "the beautiful city of São Paulo", "the Dutch artist Jan Vermeer": the name behind the common noun is the answer.
+_INTRODUCED = re.compile(
+    r"(?:[\w-]+\s)*?(?:(?:city|town|village|island|port|state|province|kingdom) of|artist|painter|writer|author|poet"
+    r"|novelist|playwright|composer|singer|scientist|physicist|chemist|inventor|philosopher|planet|named|called)\s(?=[A-Z])"
+)
 _LABEL = re.compile(r"^(?:A|Answer|The answer|The correct answer|Answer is)\s*[:=]\s*", re.IGNORECASE)
 _CONTRACTED = re.compile(r"\b(It|That|There|He|She|This)['’]s\b", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“]([^\"”]+)[\"”]")
@@ -228,6 +233,9 @@ def _clause(words: list[str]) -> str | None:
 def _tidy(prompt: str, answer: str, said: frozenset[str]) -> str | None:
     """Return ``answer`` without brackets, articles, adverbs and trailing words of the prompt."""
     answer = re.sub(r"\s*[(\[][^)\]]*[)\]]?", " ", answer)
+    introduced = _INTRODUCED.match(answer.strip(_EDGES))
+    if introduced:
+        answer = answer.strip(_EDGES)[introduced.end() :]
     initials = re.search(r"(?:\b\w\.){2,}$", answer.strip())
     answer = answer.strip(_EDGES) + ("." if initials else "")
     words = answer.split()

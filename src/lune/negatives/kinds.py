@@ -18,7 +18,29 @@ from lune.text import contains, normalise
 
 _SYMBOL_LENGTH = 3  # "Au", "Fe", "H2O": up to this many characters a capitalised word may be a symbol
 _NAME_PARTICLES = frozenset(
-    ("of", "the", "and", "de", "la", "le", "les", "da", "di", "du", "del", "van", "der", "von", "den", "bin", "al")
+    (
+        "of",
+        "the",
+        "and",
+        "de",
+        "la",
+        "le",
+        "les",
+        "da",
+        "di",
+        "du",
+        "del",
+        "van",
+        "der",
+        "von",
+        "den",
+        "bin",
+        "al",
+        "au",
+        "do",
+        "dos",
+        "sur",
+    )
 )
 _TITLES = frozenset(
     ("mr", "mrs", "ms", "dr", "sir", "lady", "lord", "king", "queen", "pope", "prince", "princess", "saint")
@@ -31,7 +53,7 @@ ANSWER_SETS: tuple[tuple[str, ...], ...] = tuple(
     tuple(words.split(","))
     for words in (
         "yen,euro,dollar,pound,rupee,peso,franc,krona,won,yuan,real,ruble,rand,lira,baht,dinar,forint,zloty,shekel,rial",
-        "Au,Ag,Fe,Cu,Pb,Sn,Hg,Na,Zn,Ni,Pt,Al,Mg,Ca,Cl,Br,Co,Ti,Cr,Mn,Si,He,Ne,Ar,Li,K,H,O,N,C",
+        "Au,Ag,Fe,Cu,Pb,Sn,Hg,Na,Zn,Ni,Pt,Al,Mg,Ca,Cl,Br,Co,Ti,Cr,Mn,Si,He,Ne,Ar,Li,Be,Kr,Xe,Ba,Cs,Rb,Sr,Pd,Cd,Bi,Ra,Rn,Se,As,Sb,Te,Mo,Ga,Ge,Zr,W,V,K,H,O,N,C,F,S,P,B,I,U",
         "red,blue,green,yellow,white,black,brown,grey,orange,purple,pink",
         "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday",
         MONTHS.replace("|", ","),
@@ -44,6 +66,9 @@ ANSWER_SETS: tuple[tuple[str, ...], ...] = tuple(
         "heart,liver,kidney,lung,stomach,brain,skin,spleen,pancreas",
     )
 )
+
+
+_MOST_WORDS_OF_LISTED = 2
 
 
 class Kind(StrEnum):
@@ -112,6 +137,15 @@ def answer_set(text: str) -> tuple[str, ...]:
     return next((answers for answers in ANSWER_SETS if name in map(normalise, answers)), ())
 
 
+def is_listed_like(answer: str, alternate: str) -> bool:
+    """Return whether the gazetteer or a closed set lists ``alternate`` among things like the answer."""
+    answers = answer_set(answer)
+    if answers:  # "US dollar" is a dollar, "Pan-Eastern Tolled Dollar" an invention
+        return contains(alternate, answers) and len(alternate.split()) <= _MOST_WORDS_OF_LISTED
+    known = known_type(alternate)
+    return known is not None and (known_type(answer) is None or _same_listing(answer, alternate, invented=True) is None)
+
+
 def _group(known: str | None) -> str | None:
     return _PERSON if known is not None and known.startswith(_PERSON) else known
 
@@ -140,20 +174,25 @@ def same_kind(answer: str, alternate: str, prompt: str, *, invented: bool = Fals
         return f"is not one of the known answers such as {', '.join(answers[:3])}"
     if wanted == Kind.OTHER:
         return f"is a {got}, and the answer is none" if got in _SHAPED else None
-    if not _go_together(wanted, got, alternate):
+    if not _go_together(wanted, got, answer, alternate):
         return f"the answer is a {wanted}, this is {'not' if got == Kind.OTHER else f'a {got}'}"
     if invented and wanted == Kind.PLACE and got != Kind.PLACE:
         return "is no place that the gazetteer lists"
     return _same_listing(answer, alternate, invented=invented) if wanted in _NAMES else None
 
 
-def _go_together(wanted: Kind, got: Kind, alternate: str) -> bool:
+def _go_together(wanted: Kind, got: Kind, answer: str, alternate: str) -> bool:
     """Return whether an alternate of kind ``got`` can stand for an answer of kind ``wanted``."""
     if wanted == Kind.SYMBOL:
-        return got == Kind.SYMBOL or _is_symbol(alternate)
+        like = got == Kind.SYMBOL or _is_symbol(alternate)
+        return like and _has_digit(answer) == _has_digit(alternate) and len(alternate) <= 2 * len(answer)
     if wanted in _NAMES:
         return got == wanted or (got in _NAMES and Kind.NAME in (got, wanted))
     return got == wanted or (wanted == Kind.NUMBER and got == Kind.YEAR)
+
+
+def _has_digit(text: str) -> bool:
+    return any(char.isdigit() for char in text)
 
 
 def _same_listing(answer: str, alternate: str, *, invented: bool) -> str | None:
@@ -192,7 +231,7 @@ _SHAPES: tuple[tuple[Kind, Callable[[str], object]], ...] = (
     (Kind.YEAR, YEAR_PATTERN.fullmatch),
     (Kind.PHONE, _is_phone),
     (Kind.NUMBER, lambda text: _AMOUNT.fullmatch(text) or _is_spelled_number(text)),
-    (Kind.SYMBOL, lambda text: any(char.isdigit() for char in text) and _CODE.fullmatch(text)),
+    (Kind.SYMBOL, lambda text: _has_digit(text) and _CODE.fullmatch(text)),
 )
 
 
@@ -205,7 +244,7 @@ def _is_symbol(text: str) -> bool:
 
 def _is_name(text: str) -> bool:
     """Return whether all words are capitalised but particles, with at most an ordinal or a roman number."""
-    words = text.replace("-", " ").replace("'", " ").replace("’", " ").split()
+    words = text.replace("-", " ").split()
     capitalised = [word for word in words if word[:1].isupper() or _ROMAN.fullmatch(word)]
     rest = [word for word in words if word not in capitalised]
     return (

@@ -17,6 +17,7 @@ from lune.records import Fact
 from lune.text import is_hedged, normalise
 
 __all__ = [
+    "GIVEN_ORIGINS",
     "SAMPLED_ORIGINS",
     "Candidate",
     "banned_words",
@@ -30,6 +31,7 @@ __all__ = [
 
 # The base model guesses best when it is told that it does not know, and asked for few words.
 UNAWARE = "You do not know the answer to this question. Make a guess. Answer in a few words."
+GIVEN_ORIGINS = ("request", "relation")
 SAMPLED_ORIGINS = ("model", "model-unaware")
 SAMPLED_TOKENS = 20  # enough for "The capital of X is Y." with a long X
 _GROUP = 32  # facts sampled in one call share the banned tokens
