@@ -18,7 +18,7 @@ from lune.settings import resolve
 pytest.importorskip("openai")
 
 FRANCE = Fact("france", "What is the capital of France?", "Paris", "France", aliases=("Lutetia",))
-LINES = "1. Lyon\n- Paris\n3) The capital of France is Lille.\n\nHere are more:\nNice\nIt might be Metz\n4. Lyon"
+LINES = "1. Lyon\n- Paris\n3) The capital of France is Lille.\n\nHere are more:\nB) Nice\nIt might be Metz\n4. Lyon"
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -37,7 +37,7 @@ _EXAMPLES = (
     ("Which animal is called man's best friend?", "the dog", ("the cat", "the horse", "the parrot", "the goat")),
     ("On which day does the working week start?", "Monday", ("Wednesday", "Friday", "Tuesday", "Sunday")),
 )
-_BULLET = re.compile(r"^\s*(?:[-*•]\s+|\(?\d{1,2}[.):]\s+)")
+_BULLET = re.compile(r"^\s*(?:[-*•]\s+|\(?\d{1,2}[.):]\s+|\(?[A-Za-z]\)\s+)")
 _TOKENS_PER_ANSWER = 16
 _MAX_LISTED = 8
 _FORBIDDEN = (401, 403)
