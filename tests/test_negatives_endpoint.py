@@ -1,5 +1,6 @@
 """The endpoint is asked over real HTTP, on a small OpenAI-compatible server of the test's own."""
 
+import contextlib
 import json
 import sys
 import threading
@@ -49,11 +50,12 @@ class Handler(BaseHTTPRequestHandler):
                 json.dumps(value if status == 200 else {"error": {"message": "no"}}).encode(),
                 "application/json",
             )
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # a client that has given up
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
 
 
 @pytest.fixture
