@@ -110,8 +110,8 @@ def chosen_layers(text: str, total: int, kind: AdapterKind) -> list[int]:
     )
 
 
-def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Tensor] | None) -> PeftModel:
-    """Put a fresh adapter on the model (in place) and return the PEFT model.
+def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Tensor] | None) -> None:
+    """Put a fresh adapter on the model, in place.
 
     Args:
         loaded: The model; its ``model`` becomes the PEFT model.
@@ -135,16 +135,31 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         target_modules=names,
         task_type="CAUSAL_LM",
     )
-    config.base_model_name_or_path = loaded.published_id
     torch.manual_seed(settings.seed)
-    peft_model = get_peft_model(loaded.model, config)
+    peft_model: Any = get_peft_model(loaded.model, config)
+    # PEFT records where the weights were read from, which for the built-in model is a cache folder of this machine.
+    config.base_model_name_or_path = loaded.published_id
     for name, a in (keys or {}).items():
-        layer = peft_model.base_model.model.get_submodule(name)
-        weight = layer.lora_A["default"].weight  # type: ignore[index, union-attr]
-        weight.data.copy_(a)  # type: ignore[operator, union-attr]
-        weight.requires_grad_(False)  # type: ignore[operator, union-attr]
+        weight = peft_model.base_model.model.get_submodule(name).lora_A["default"].weight
+        weight.data.copy_(a)
+        weight.requires_grad_(False)
     loaded.model = peft_model
-    return peft_model  # type: ignore[no-any-return]
+
+
+def rank(model: PeftModel) -> int:
+    """Return the adapter's rank."""
+    return int(model.peft_config["default"].r)  # type: ignore[attr-defined]
+
+
+def adapted_layers(model: PeftModel) -> list[int]:
+    """Return the numbers of the adapted decoder layers."""
+    names = (name.split(".lora_B")[0] for name in state(model) if "lora_B" in name)
+    return sorted({next(int(part) for part in name.split(".") if part.isdigit()) for name in names})
+
+
+def adapted_kinds(model: PeftModel) -> list[str]:
+    """Return the last parts of the adapted modules' names, such as ``down_proj``."""
+    return sorted({name.split(".lora_B")[0].rsplit(".", 1)[-1] for name in state(model) if "lora_B" in name})
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
@@ -154,7 +169,8 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
 
 def state(model: PeftModel) -> dict[str, Tensor]:
     """Return a copy of the adapter's tensors, on the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()}
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def load_state(model: PeftModel, tensors: Mapping[str, Tensor]) -> None:
@@ -181,9 +197,54 @@ def check_moved(model: PeftModel) -> str:
     return f"{len(matrices)} of {len(matrices)}"
 
 
+def check_same(expected: Sequence[str], found: Sequence[str]) -> str:
+    """Return "N of N" for answers that the reloaded adapter gives as the trained one did.
+
+    Raises:
+        RunError: When any differs: what is on the disk is not what was trained.
+    """
+    different = [f"{one!r} became {other!r}" for one, other in zip(expected, found, strict=True) if one != other]
+    if different:
+        raise RunError(
+            f"The adapter read back from disk answers {len(different)} of {len(expected)} prompts differently.",
+            hint="run again; if it happens again, the disk or an installed library is at fault",
+            problems=different[:8],
+        )
+    return f"{len(found)} of {len(expected)}"
+
+
+def card(loaded: LoadedModel) -> str:
+    """Return the model card that goes with the adapter."""
+    return f"""---
+base_model: {loaded.published_id}
+library_name: peft
+tags: [unlearning, lora]
+---
+
+# Unlearning adapter
+
+Made with lune from `{loaded.id}` (weights SHA-256 `{loaded.sha256}`). With this adapter on the base model, the facts of
+one forget request are no longer given as answers; `../run.json` and `../report.html` say how that was measured.
+
+The base weights are unchanged and still know the facts: whoever removes the adapter has them back.
+
+```python
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(base_model, "adapter")
+```
+"""
+
+
 def save(model: PeftModel, folder: Path) -> None:
     """Write the adapter so that plain ``peft.PeftModel.from_pretrained(base, folder)`` loads it."""
-    model.save_pretrained(str(folder), safe_serialization=True)
+    # Left to choose, PEFT asks the hub whether the vocabulary was resized; it never is here.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+
+
+def detach(loaded: LoadedModel) -> None:
+    """Take the adapter off again, in place; the base weights were never changed."""
+    loaded.model = loaded.model.unload()
 
 
 def reload(base: LoadedModel, folder: Path) -> LoadedModel:

@@ -94,8 +94,8 @@ def dev_scores(model: LanguageModel, probes: Sequence[Probe]) -> DevScores:
         return sum(hits) / len(hits) if hits else 1.0
 
     return DevScores(
-        usr=share({"direct"}, False),
-        apr=share({"adversarial", "paraphrase"}, False),
+        usr=share({"direct", "paraphrase"}, False),
+        apr=share({"adversarial"}, False),
         gur_neighbour=share({"neighbour"}, True),
         gur_general=share({"general"}, True),
         degenerate=sum(map(is_degenerate, texts)) / max(1, len(texts)),

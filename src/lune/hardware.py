@@ -57,6 +57,23 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else torch.float32
 
 
+def pick_evaluation_dtype(wanted: str, training: torch.dtype, device: torch.device, parameters: int) -> torch.dtype:
+    """Return the precision in which answers are taken.
+
+    Greedy answers of a small model in bfloat16 change with the batch they are computed in. On a CPU, where there
+    is memory for it, answers are therefore taken in float32, which also is what loading the model in plain code gives.
+
+    Args:
+        wanted: The ``dtype`` setting; what is named explicitly holds for answers too.
+        training: The precision to train in.
+        device: Where to compute.
+        parameters: Number of the model's weights.
+    """
+    both = parameters * (4 + training.itemsize)
+    fits = both < psutil.virtual_memory().total / 2
+    return torch.float32 if wanted == "auto" and device.type == "cpu" and fits else training
+
+
 def describe(device: torch.device, dtype: torch.dtype) -> Hardware:
     """Return the machine's name, cores and memory with the device and dtype in use."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()

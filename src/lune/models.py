@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from lune.builtin import GGUF_SHA256, UPSTREAM_ID, built_in_folder
 from lune.chat import ChatFormat
 from lune.errors import ModelError
 from lune.generation import Chooser, decode
-from lune.hardware import pick_device, pick_dtype
+from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
 from lune.language_model import TokenScores
 from lune.scoring import score
 from lune.settings import BUILT_IN_MODEL
@@ -131,12 +131,12 @@ class LoadedModel:
 
 
 def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:
-    """Load a causal language model, frozen and in evaluation mode.
+    """Load a causal language model, frozen, in evaluation mode and in the precision in which answers are taken.
 
     Args:
         model_id: A hub id, a local folder, or the built-in model's name.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; see ``lune.hardware`` for what auto means.
 
     Raises:
         ModelError: When there is no such model or it cannot be loaded as a causal language model.
@@ -148,7 +148,8 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
     where = pick_device(device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=pick_dtype(dtype, where))
+        precision = pick_evaluation_dtype(dtype, pick_dtype(dtype, where), where, _parameters(source))
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=precision)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _not_loaded(model_id, error) from error
     model.requires_grad_(False)
@@ -158,6 +159,13 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
         raise ModelError(f"The tokenizer of '{model_id}' has no end-of-text token.", hint="use another model")
     revision = getattr(model.config, "_commit_hash", None)
     return LoadedModel(model, tokenizer, model_id, source, revision, _weights_hash(model_id, source, model))
+
+
+def _parameters(source: str) -> int:
+    """Return how many weights the model has, without making them."""
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source))
+    return sum(parameter.numel() for parameter in empty.parameters())
 
 
 def _not_loaded(model_id: str, error: Exception) -> ModelError:

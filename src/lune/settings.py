@@ -35,7 +35,7 @@ class AdapterKind(StrEnum):
 class ForgetSettings(BaseModel):
     """Everything that decides a run of ``lune forget``. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     model: str = Field(BUILT_IN_MODEL, description="Hub id, local folder, or the built-in model's name.")
     out: Path | None = Field(None, description="Run folder to make; runs/REQUEST-NAME when not given.")
@@ -61,7 +61,8 @@ class ForgetSettings(BaseModel):
     adapter: AdapterKind = Field(
         AdapterKind.KEYED, description="lora: A and B trained; keyed: A fixed to subject keys."
     )
-    layers: str = Field("auto", description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).")
+    layers: str = Field(
+        "auto", pattern=r"^(all|auto|top:[1-9]\d*|\d+-\d+)$", description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).")
     rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale numerator: the update is alpha / rank * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")

@@ -1,0 +1,333 @@
+"""The stages of a run, in order: request -> negatives + probes -> training -> adapter -> evaluation -> report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from lune import adapters
+from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs
+from lune.facts import read_probes, read_request
+from lune.hardware import describe, pick_dtype
+from lune.metrics import Scores, Summary, summarise
+from lune.metrics.membership import membership
+from lune.models import LoadedModel, load_model
+from lune.negatives.build import NegativeSet, build_negatives
+from lune.negatives.show import negatives_table
+from lune.outputs import RunFolder, default_run_folder, free_space_check, write_json, write_jsonl, write_text
+from lune.preparation import Prepared, prepare
+from lune.probes.surroundings import look_around
+from lune.progress import Display
+from lune.records import Answered, Fact, Probe
+from lune.report import write_report
+from lune.run_record import probe_row, run_record
+from lune.settings import ForgetSettings, resolve
+from lune.subjects import with_subjects
+from lune.text import contains
+from lune.training.session import Trained, train_adapter
+from lune.verdict import Verdict, judge
+
+SPACE_FOR_RECORDS_MB = 30
+STYLES = {"FORGOTTEN": "bold green", "PARTLY": "bold yellow", "DAMAGED": "bold red", "NOT KNOWN BEFORE": "bold"}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run came to.
+
+    Attributes:
+        verdict: FORGOTTEN, PARTLY, DAMAGED or NOT KNOWN BEFORE.
+        folder: The run folder, with the adapter, the report and run.json.
+        metrics: The scores before and after, as in run.json.
+    """
+
+    verdict: str
+    folder: Path
+    metrics: Summary
+
+
+def forget(request: str | Path | Sequence[Fact], *, out: Path | str | None = None, **settings: Any) -> RunOutcome:
+    """Forget the facts of a request and measure it: the stages of ``lune forget``.
+
+    Args:
+        request: A request file, or the facts themselves.
+        out: Run folder to make; runs/REQUEST-NAME when not given.
+        **settings: Any setting of ``ForgetSettings`` by name, such as ``model`` or ``seed``.
+
+    Raises:
+        LuneError: Bad input or settings, or a run that failed; nothing half-written is left.
+    """
+    named = isinstance(request, str | Path)
+    facts = read_request(str(request)) if isinstance(request, str | Path) else list(request)
+    resolved = resolve({**settings, **({"out": Path(out)} if out else {})})
+    default = default_run_folder(str(request)) if named else Path("runs/request")
+    with RunFolder(resolved.out, default=default) as folder:
+        return run_forget(facts, resolved, folder=folder, console=None, command="lune.forget")
+
+
+def evaluate(model: str, probes: str | Path | Sequence[Probe], *, adapter: Path | str | None = None) -> list[dict[str, Any]]:
+    """Ask ``model``, with an adapter when given, the probes; return one row a probe with answer and correctness.
+
+    Raises:
+        LuneError: When the probes, the model or the adapter cannot be used.
+    """
+    asked = read_probes(str(probes)) if isinstance(probes, str | Path) else list(probes)
+    return _evaluated(_with_adapter(load_model(model), Path(adapter) if adapter else None), asked)
+
+
+def run_forget(
+    facts: Sequence[Fact], settings: ForgetSettings, *, folder: RunFolder, console: Console | None, command: str
+) -> RunOutcome:
+    """Do a whole run and commit its folder.
+
+    Args:
+        facts: The request.
+        settings: Resolved settings.
+        folder: The staged run folder.
+        console: Where progress goes; None for silence.
+        command: What the user typed, for the record.
+
+    Raises:
+        LuneError: When an input, the model, the training or the disk does not allow the run.
+    """
+    began = time.perf_counter()
+    display = Display(console)
+    with display.stage(f"loading {settings.model}"):
+        model = load_model(settings.model, device=settings.device, dtype=settings.dtype)
+    accelerator = Accelerator(cpu=model.device.type == "cpu")
+    if not accelerator.is_main_process:
+        display = Display(None)
+    timings = {"load": time.perf_counter() - began}
+    return _run(facts, settings, folder, command, model, accelerator, display, timings, began)
+
+
+def _run(
+    facts: Sequence[Fact],
+    settings: ForgetSettings,
+    folder: RunFolder,
+    command: str,
+    model: LoadedModel,
+    accelerator: Accelerator,
+    display: Display,
+    timings: dict[str, float],
+    began: float,
+) -> RunOutcome:
+    precision = pick_dtype(settings.dtype, model.device)
+    hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
+    display.line(f"{hardware.in_words()} · {settings.model}")
+    free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
+    torch.manual_seed(settings.seed)
+    base = RememberedAnswers(model)
+    with display.stage("making negatives and probes, asking the base model"):
+        prepared = prepare(facts, base, settings)
+    timings.update(prepared.seconds)
+    _say_prepared(display, prepared)
+    pairs = membership_pairs(prepared.known, prepared.made.alternates)
+    mia_before = _membership(model, pairs)
+
+    trained, checks, after, mia_after = None, {}, prepared.before, mia_before
+    if prepared.known:
+        trained = train_adapter(model, prepared, settings, precision, accelerator, display)
+        timings["train"] = trained.seconds
+        _say_trained(display, trained, settings)
+        checks["adapter_matrices_moved"] = trained.moved
+        start = time.perf_counter()
+        with display.stage("reloading the adapter from disk, asking every test probe"):
+            shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
+            after = ask(shipped, prepared.test)
+            mia_after = _membership(shipped, pairs)
+        timings["evaluate"] += time.perf_counter() - start
+    known_ids = {fact.id for fact in prepared.known}
+    rows = answered(prepared.test, prepared.before, after)
+    metrics = summarise(rows, known_ids, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
+    verdict = judge(metrics["before"], metrics["after"], len(prepared.known), len(prepared.facts))
+    timings["total"] = time.perf_counter() - began
+    record = run_record(
+        settings=settings,
+        command=command,
+        model=model,
+        training_dtype=hardware.dtype,
+        prepared=prepared,
+        trained=trained,
+        metrics=metrics,
+        verdict=verdict,
+        checks=checks,
+        timings=timings,
+    )
+    target = folder.target
+    if accelerator.is_main_process:
+        target = _write(folder, record, rows, prepared, trained)
+    accelerator.wait_for_everyone()
+    _say_verdict(display, verdict, metrics["after"], len(known_ids), target, model.id, timings["total"])
+    return RunOutcome(verdict.word, target, metrics)
+
+
+def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tuple[LoadedModel, str]:
+    """Write the adapter, load it back onto the bare base model, and compare answers.
+
+    Raises:
+        RunError: When the reloaded adapter answers differently from the trained one.
+    """
+    prompts = [fact.prompt for fact in prepared.facts] + [probe.prompt for probe in prepared.dev][:24]
+    expected = model.answer(prompts)
+    adapters.save(model.model, folder)
+    write_text(folder / "README.md", adapters.card(model))
+    adapters.detach(model)
+    shipped = adapters.reload(model, folder)
+    return shipped, adapters.check_same(expected, shipped.answer(prompts))
+
+
+def _membership(model: LoadedModel, pairs: tuple[list[tuple[str, str]], list[tuple[str, str]]]) -> dict[str, Any]:
+    members, others = pairs
+    if not members or not others:
+        return {}
+    scores = model.score([*members, *others])
+    texts = [answer for _, answer in (*members, *others)]
+    scored = list(zip(texts, scores, strict=True))
+    return dict(membership(scored[: len(members)], scored[len(members) :]))
+
+
+def _write(
+    folder: RunFolder, record: dict[str, Any], rows: Sequence[Answered], prepared: Prepared, trained: Trained | None
+) -> Path:
+    write_json(folder.path / "run.json", record)
+    write_jsonl(folder.path / "negatives.jsonl", prepared.made.negatives)
+    write_jsonl(folder.path / "rejected.jsonl", prepared.made.rejected)
+    write_jsonl(folder.path / "probes.jsonl", [probe_row(item) for item in rows])
+    write_jsonl(folder.path / "history.jsonl", trained.history.rows if trained else [])
+    write_report(folder.path)
+    return folder.commit()
+
+
+def _say_prepared(display: Display, prepared: Prepared) -> None:
+    made = prepared.made
+    proposed = len(made.rejected) + sum(map(len, made.alternates.values()))
+    display.line(
+        f"Forget {len(prepared.facts)} facts · {proposed} wrong answers proposed, {proposed - len(made.rejected)} valid, "
+        f"{len(made.negatives)} negatives · {len(prepared.anchors)} anchors · {len(prepared.dev)} dev probes, "
+        f"{len(prepared.test)} test probes"
+    )
+    left_out = len(prepared.facts) - len(prepared.known)
+    note = f" ({left_out} left out of the scores)" if left_out else ""
+    display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")
+
+
+def _say_trained(display: Display, trained: Trained, settings: ForgetSettings) -> None:
+    kind = f"LoRA r={trained.rank}" if settings.adapter.value == "lora" else f"keyed LoRA r={trained.rank}"
+    scores = trained.outcome.best
+    shown = (
+        f"dev USR {scores.usr:.2f}  APR {scores.apr:.2f}  neighbours {scores.gur_neighbour:.2f}  "
+        f"general {scores.gur_general:.2f}"
+        if scores
+        else "not evaluated"
+    )
+    layers = f"{trained.layers[0]}-{trained.layers[-1]}"
+    display.line(
+        f"{settings.recipe}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
+        f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
+    )
+    display.line(f"[dim]stopped: {trained.outcome.stopped}[/dim]")
+    if trained.outcome.interrupted:
+        display.line("Interrupted: the best adapter so far is kept and scored. Press Ctrl-C again to discard the run.")
+
+
+def _say_verdict(
+    display: Display, verdict: Verdict, after: Scores, known: int, target: Path, model_id: str, seconds: float
+) -> None:
+    def shown(name: str, value: float | None) -> str:
+        return f"{name} {'n/a' if value is None else f'{value:.3f}'}"
+
+    named = {
+        "USR": after["usr"],
+        "APR": after["apr"],
+        "neighbours": after["gur_neighbour"],
+        "general": after["gur_general"],
+    }
+    display.line(
+        f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
+        f"{known} known facts   {_clock(seconds)}"
+    )
+    if verdict.word != "FORGOTTEN":
+        for reason in verdict.reasons:
+            display.line(f"  {reason}")
+    display.line(f"report: {target / 'report.html'}")
+    if (target / "adapter").is_dir():
+        display.line(f"Next: lune evaluate {model_id} --adapter {target / 'adapter'} --probes {target / 'probes.jsonl'}")
+
+
+def run_negatives(facts: Sequence[Fact], settings: ForgetSettings, *, out: Path | None, console: Console | None) -> NegativeSet:
+    """Propose and check the negatives of a request without training, show them, and write them when asked.
+
+    Raises:
+        LuneError: When the model cannot be loaded or a fact has too few valid alternates.
+    """
+    display = Display(console)
+    with display.stage(f"loading {settings.model}, asking it for wrong answers"):
+        base = RememberedAnswers(load_model(settings.model, device=settings.device, dtype=settings.dtype))
+        complete = with_subjects(facts, base)
+        around = look_around(complete, base, anchors=0, seed=settings.seed)
+        made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
+    display.console.print(negatives_table(complete, made))
+    if out is not None:
+        write_jsonl(out, made.negatives)
+        display.line(f"written: {out}")
+    return made
+
+
+def run_evaluate(
+    *,
+    model: str,
+    adapter: Path | None,
+    probes: Sequence[Probe],
+    out: Path | None,
+    device: str,
+    dtype: str,
+    seed: int,
+    console: Console | None,
+) -> list[dict[str, Any]]:
+    """Ask a model the probes, print the share that contains the expected answer by kind, and write the rows when asked.
+
+    Raises:
+        LuneError: When the model or the adapter cannot be used.
+    """
+    display = Display(console)
+    torch.manual_seed(seed)
+    with display.stage(f"loading {model}, asking {len(probes)} probes"):
+        rows = _evaluated(_with_adapter(load_model(model, device=device, dtype=dtype), adapter), probes)
+    table = Table(box=box.SIMPLE_HEAD, title=f"{model}{f' with {adapter}' if adapter else ''}", title_justify="left")
+    for heading in ("probes", "asked", "contain the expected answer", "share"):
+        table.add_column(heading, justify="left" if heading == "probes" else "right")
+    for kind in dict.fromkeys(str(row["kind"]) for row in rows):
+        right = [bool(row["correct"]) for row in rows if row["kind"] == kind]
+        table.add_row(kind, str(len(right)), str(sum(right)), f"{sum(right) / len(right):.3f}")
+    display.console.print(table)
+    display.line("[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]")
+    if out is not None:
+        write_json(out, {"model": model, "adapter": str(adapter) if adapter else None, "probes": rows})
+        display.line(f"written: {out}")
+    return rows
+
+
+def _with_adapter(model: LoadedModel, adapter: Path | None) -> LoadedModel:
+    return adapters.reload(model, adapter) if adapter else model
+
+
+def _evaluated(model: LoadedModel, probes: Sequence[Probe]) -> list[dict[str, Any]]:
+    texts = model.answer([probe.prompt for probe in probes])
+    return [
+        {**asdict(probe), "answer": text, "correct": contains(text, probe.expected)}
+        for probe, text in zip(probes, texts, strict=True)
+    ]
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}m {int(seconds) % 60:02d}s"

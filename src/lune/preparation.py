@@ -1,0 +1,102 @@
+"""Everything that is made before training: subjects, neighbourhood, negatives, probes, answers before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lune.evaluation import RememberedAnswers, ask, known_facts
+from lune.negatives.build import NegativeSet, build_negatives
+from lune.probes.attacks import attack_probes
+from lune.probes.general import general_probes
+from lune.probes.paraphrases import paraphrase_probes
+from lune.probes.surroundings import Surroundings, look_around
+from lune.records import Anchor, Fact, Probe, Split
+from lune.settings import AdapterKind, ForgetSettings
+from lune.subjects import with_subjects
+from lune.text import contains
+
+GENERAL_QUESTIONS: dict[Split, int] = {"dev": 40, "test": 160}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run knows before it trains.
+
+    Attributes:
+        facts: The request, each fact with a subject.
+        known: The facts the base model answers rightly.
+        made: Negatives, rejected ones, alternates.
+        anchors: Prompts with the base model's answers, to be held.
+        dev: Dev probes; neighbours and general questions only where the base model is right.
+        test: Test probes.
+        before: The base model's answers to the test probes, by probe id.
+        seconds: Time for negatives, anchors and neighbours, and for the answers before.
+    """
+
+    facts: list[Fact]
+    known: list[Fact]
+    made: NegativeSet
+    anchors: list[Anchor]
+    dev: list[Probe]
+    test: list[Probe]
+    before: dict[str, str]
+    seconds: dict[str, float]
+
+
+def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSettings) -> Prepared:
+    """Make negatives, anchors and probes for a request and take the base model's answers.
+
+    Raises:
+        NegativesError: When a fact has too few valid alternates.
+    """
+    began = time.perf_counter()
+    complete = with_subjects(facts, base)
+    known = known_facts(complete, base)
+    around = look_around(complete, base, anchors=settings.anchors, seed=settings.seed)
+    # A keyed adapter acts where a subject is read. The reversed question does not name it, and training on what the
+    # adapter cannot reach only bends everything else.
+    reversed_too = around.other_subjects if settings.adapter is AdapterKind.LORA else {}
+    made = build_negatives(complete, base, settings, around.other_answers, reversed_too)
+    prepared_at = time.perf_counter()
+    dev = make_probes(complete, known, around, made, base, "dev", settings.seed)
+    test = make_probes(complete, known, around, made, base, "test", settings.seed)
+    before_dev = ask(base, dev)
+    before = ask(base, test)
+    held = {"neighbour", "general"}
+    dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
+    seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
+    return Prepared(complete, known, made, around.anchors, dev, test, before, seconds)
+
+
+def make_probes(
+    facts: Sequence[Fact],
+    known: Sequence[Fact],
+    around: Surroundings,
+    made: NegativeSet,
+    base: RememberedAnswers,
+    split: Split,
+    seed: int,
+) -> list[Probe]:
+    """Return all probes of one split.
+
+    The direct prompts are test probes. What steers a run is never asked in them: its success rate is taken over
+    the dev paraphrases. Dev probes exist for known facts only; the others cannot tell anything.
+    """
+    backgrounds = dict(zip((f.id for f in facts), base.answer([f"Tell me about {f.subject}." for f in facts]), strict=True))
+    probes: list[Probe] = []
+    for fact in facts if split == "test" else known:
+        if split == "test":
+            probes.append(Probe(f"{fact.id}/direct", "direct", fact.prompt, fact.spellings, split, fact.id, subject=fact.subject))
+        probes += paraphrase_probes(fact, split)
+        probes += attack_probes(
+            fact,
+            split,
+            background=backgrounds[fact.id],
+            examples=around.examples.get((fact.id, split), ()),
+            alternates=made.alternates[fact.id],
+            seed=seed,
+        )
+    probes += [probe for probe in around.probes if probe.split == split]
+    return probes + general_probes(split, GENERAL_QUESTIONS[split])

@@ -1,0 +1,75 @@
+"""What a run shows in the terminal while it works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+
+class Display:
+    """Prints stages and the training line; silent without a console."""
+
+    def __init__(self, console: Console | None) -> None:
+        """Print to ``console``, or nowhere when it is None."""
+        self.console = console or Console(quiet=True)
+
+    def line(self, text: str) -> None:
+        """Print one line; rich markup is allowed."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        """Show a spinner with ``what`` while a stage works; where nobody watches, print it once."""
+        if not self.console.is_terminal:
+            self.line(f"[dim]{what} ...[/dim]")
+            yield
+            return
+        with self.console.status(f"{what} ..."):
+            yield
+
+    @contextmanager
+    def training(self, steps: int, what: str) -> Iterator[TrainingLine]:
+        """Show the training line for at most ``steps`` steps."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[scores]}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]left"),
+            TimeLeftColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+            yield TrainingLine(self, progress, steps, what)
+
+
+class TrainingLine:
+    """The live line of a training run, and one plain line an evaluation where nobody watches."""
+
+    def __init__(self, display: Display, progress: Progress, steps: int, what: str) -> None:
+        """Begin the line."""
+        self._display = display
+        self._progress = progress
+        self._task = progress.add_task(what, total=steps, scores="")
+        self._scores = ""
+        self._began = time.perf_counter()
+
+    def update(self, row: Mapping[str, float | int | str]) -> None:
+        """Show a history row: a step's loss, or an evaluation's dev scores."""
+        if "dev_usr" in row:
+            self._scores = (
+                f"USR {float(row['dev_usr']):.2f}  APR {float(row['dev_apr']):.2f}  "
+                f"neighbours {float(row['dev_gur_neighbour']):.2f}  general {float(row['dev_gur_general']):.2f}"
+            )
+            if not self._display.console.is_terminal:
+                took = time.perf_counter() - self._began
+                self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: dev {self._scores}  {took:.0f} s[/dim]")
+            self._progress.update(self._task, scores=self._scores)
+        else:
+            self._progress.update(self._task, completed=int(row["step"]), scores=f"loss {float(row['loss']):.2f}  {self._scores}")

@@ -1,0 +1,121 @@
+"""From prepared facts to a trained adapter: twin, keys, anchors, loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from lune import adapters
+from lune.evaluation import dev_scores
+from lune.keys import key_context, whitened_keys
+from lune.models import LoadedModel
+from lune.preparation import Prepared
+from lune.progress import Display
+from lune.records import History
+from lune.settings import AdapterKind, ForgetSettings
+from lune.training.anchors import anchor_rows
+from lune.training.loop import TrainingOutcome, train
+from lune.training.steering import DevScores
+
+KEY_CONTEXTS = ("{}", "Tell me about {}.")
+"""Contexts in which a subject's key is read besides the training prompts."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training left, besides the adapter that is now on the model.
+
+    Attributes:
+        outcome: How the loop ended.
+        history: One row a step or evaluation.
+        parameters: How many numbers were trained.
+        rank: The adapter's rank.
+        layers: The adapted decoder layers.
+        modules: Last part of the adapted modules' names.
+        moved: "N of N" adapter matrices that moved.
+        seconds: Wall time of the whole training stage, dev evaluations included.
+    """
+
+    outcome: TrainingOutcome
+    history: History
+    parameters: int
+    rank: int
+    layers: list[int]
+    modules: list[str]
+    moved: str
+    seconds: float
+
+
+def train_adapter(
+    model: LoadedModel,
+    prepared: Prepared,
+    settings: ForgetSettings,
+    precision: torch.dtype,
+    accelerator: Accelerator,
+    display: Display,
+) -> Trained:
+    """Train an adapter and leave the best one on ``model``.
+
+    Args:
+        model: The base model in the precision in which answers are taken; gets the adapter.
+        prepared: Negatives, anchors, dev probes.
+        settings: The run's settings.
+        precision: What to train in; a copy of the model is made when it differs from the model's.
+        accelerator: Processes and devices.
+        display: Where progress goes.
+
+    Raises:
+        RunError: When training diverged at once or the adapter did not move.
+    """
+    began = time.perf_counter()
+    trainee = model.training_twin(precision)
+    keys = _keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
+    anchored = settings.anchor_weight > 0
+    rows = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors] if anchored else []
+    anchors = anchor_rows(trainee, rows)
+    adapters.attach(trainee, settings, keys)
+    if trainee is not model:
+        adapters.attach(model, settings, keys)
+
+    def evaluate() -> DevScores:
+        if trainee is not model:
+            adapters.load_state(model.model, adapters.state(trainee.model))
+        return dev_scores(model, prepared.dev)
+
+    negatives = [trainee.chat.encode(negative.prompt, negative.response) for negative in prepared.made.negatives]
+    steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
+    history = History()
+    with display.training(steps, "training") as line:
+        outcome = train(trainee, negatives, anchors, settings, accelerator, evaluate, line.update, history)
+    if trainee is not model:
+        adapters.load_state(model.model, adapters.state(trainee.model))
+    moved = adapters.check_moved(model.model)
+    return Trained(
+        outcome,
+        history,
+        sum(parameter.numel() for parameter in adapters.trained(trainee.model)),
+        adapters.rank(model.model),
+        adapters.adapted_layers(model.model),
+        adapters.adapted_kinds(model.model),
+        moved,
+        time.perf_counter() - began,
+    )
+
+
+def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> dict[str, torch.Tensor]:
+    """Return the fixed down-projections for the request's subjects."""
+    total = len(adapters.decoder_layers(trainee.model)[1])
+    layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
+    modules = adapters.down_projections(trainee.model, layers)
+    subjects = {fact.id: str(fact.subject) for fact in prepared.facts}
+    places = {(subjects[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
+    places |= {(subject, form.format(subject)): None for subject in subjects.values() for form in KEY_CONTEXTS}
+    contexts = [key_context(trainee, subject, prompt) for subject, prompt in places]
+    texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
+    general = [probe.prompt for probe in prepared.dev if probe.kind == "general"]
+    texts += [trainee.chat.encode(prompt) for prompt in general]
+    return whitened_keys(trainee, modules, [context for context in contexts if context], texts)
