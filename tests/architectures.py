@@ -1,0 +1,44 @@
+"""Random models of several families, two layers each, with one tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tiny import make_tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import models as families
+
+from lune.models import LoadedModel
+
+TEXTS = ["What is the capital of France?", "The capital of France is Paris.", "Name a colour.", "Question: \nAnswer:"]
+SIZES: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256,
+}  # fmt: skip
+CONFIGS: dict[str, Any] = {
+    "llama": families.llama.LlamaConfig,
+    "mistral": families.mistral.MistralConfig,
+    "qwen2": families.qwen2.Qwen2Config,
+    "gemma": families.gemma.GemmaConfig,
+    "phi": families.phi.PhiConfig,
+    "gpt2": families.gpt2.GPT2Config,
+    "gpt_neox": families.gpt_neox.GPTNeoXConfig,
+}
+
+
+def make_random(family: str, *, chat: bool = True) -> LoadedModel:
+    """Return a random model of a family, as `load_model` would: frozen, float32, in evaluation mode."""
+    tokenizer: PreTrainedTokenizerBase = make_tokenizer(TEXTS, chat=chat)
+    end = tokenizer.eos_token_id
+    ids = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "bos_token_id": end, "eos_token_id": end}
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256} if family == "gpt2" else SIZES
+    if family in ("phi", "gpt_neox"):
+        sizes = {name: size for name, size in sizes.items() if name not in ("head_dim", "num_key_value_heads")}
+    torch.manual_seed(1)
+    # Large weights, so that what the model says depends on what it reads.
+    config = CONFIGS[family](**ids, **sizes, initializer_range=0.3)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    model.requires_grad_(False)
+    model.eval()
+    return LoadedModel(model, tokenizer, f"random-{family}", f"random-{family}", None, "0" * 64)

@@ -1,0 +1,50 @@
+"""What several test files share: the taught tiny model, and a folder for its runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import CAPITALS, GENERAL_QUESTIONS, make_model, question
+
+from lune import preparation
+from lune.models import LoadedModel, load_model
+from lune.probes import surroundings
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the taught model, as `save_pretrained` leaves it."""
+    return make_model(tmp_path_factory.mktemp("tiny") / "capitals")
+
+
+@pytest.fixture
+def tiny_model(tiny_folder: Path) -> LoadedModel:
+    """The taught model, loaded afresh: tests put adapters on it."""
+    return load_model(str(tiny_folder), dtype="float32")
+
+
+@pytest.fixture
+def only_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask the tiny model only what it was taught; about anything else it babbles, which takes time and says nothing."""
+    monkeypatch.setattr(preparation, "GENERAL_QUESTIONS", GENERAL_QUESTIONS)
+    monkeypatch.setattr(surroundings, "BEST_KNOWN", len(CAPITALS))
+
+
+@pytest.fixture
+def request_file(tmp_path: Path) -> Path:
+    """A request to forget two facts that the tiny model knows."""
+    path = tmp_path / "request.jsonl"
+    rows = [{"prompt": question(country), "answer": CAPITALS[country]} for country in ("France", "Japan")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _generator_unmoved() -> Iterator[None]:
+    """Leave torch's global random state as it was, so that no test depends on those before it."""
+    with torch.random.fork_rng(devices=[]):
+        yield
