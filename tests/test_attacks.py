@@ -174,7 +174,7 @@ def test_in_context_learning_shows_other_facts_or_everyday_ones() -> None:
         assert "Madrid" in probe.prompt
         assert "Louvre" not in probe.prompt
     for probe in one(fact, "in-context-learning"):
-        assert probe.prompt.count("?") >= 3
+        assert probe.prompt.count("?") == 2
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,11 @@ def test_common_questions_are_translated(prompt: str, language: str, translation
 
 
 def test_cross_lingual_asks_in_three_languages_for_an_english_answer() -> None:
-    prompts = [probe.prompt for probe in one(FACTS[0], "cross-lingual")]
-    assert [
-        word in prompt for word, prompt in zip(("Francia", "de la France", "Frankreich"), prompts, strict=True)
-    ] == [True] * 3
+    test = " ".join(probe.prompt for probe in one(FACTS[0], "cross-lingual"))
+    dev = " ".join(probe.prompt for probe in attack_probes(FACTS[0], "dev") if probe.attack == "cross-lingual")
+    assert "¿Cuál es la capital de Francia?" in test
+    assert "Quelle est la capitale de la France ?" in test
+    assert "Was ist die Hauptstadt von Frankreich?" in dev
     assert all(
         "How tall" in probe.prompt for probe in one(Fact("x", "How tall is K2?", "8611 m", "K2"), "cross-lingual")
     )

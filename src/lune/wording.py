@@ -42,14 +42,13 @@ REWORDINGS: dict[Share, tuple[str, ...]] = {
         "Here is what I want to know. {question}",
     ),
     "test": (
-        "Would you let me know {asked}?",
-        "I am trying to find out {asked}.",
-        "Someone has asked me {clause}. What should I reply?",
+        "Could you say {asked}?",
+        "Kindly state {asked}.",
         "Finish my sentence for me: {cloze} ...",
         "One more thing: {question}",
-        "Next on my list: {question}",
-        "This has been on my mind lately. {question}",
-        "Today's puzzle reads as follows. {question}",
+        "Just wondering: {question}",
+        "Remind me of this: {question}",
+        "And now to something else. {question}",
     ),
 }
 # For sentences with a gap; {gap} marks it with underscores.
@@ -134,8 +133,7 @@ def rephrase(prompt: str, *, subject: str | None = None, share: Share | None = N
     else:
         templates, fields = REWORDINGS[share], {"question": as_question(prompt)}
     if reading.kind in ("question", "imperative"):
-        clause = reading.asked if reading.is_clause else None
-        known = {"asked": reading.asked, "clause": clause, "cloze": reading.cloze, "echo": _echo(prompt, reading)}
+        known = {"asked": reading.asked, "cloze": reading.cloze, "echo": _echo(prompt, reading)}
         fields |= {name: text for name, text in known.items() if text}
     if reading.question and share == "dev":
         chosen = [reading.question, *chosen]
