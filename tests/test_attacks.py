@@ -138,6 +138,8 @@ def test_reverse_queries_read_naturally() -> None:
     assert first["gold"] == "Au is the chemical symbol for which element?"
     assert first["email"] == "Whose email address is jd@corp.example?"
     assert first["born"] == "Who was born in Warsaw?"
+    spoken = Fact("x", "What language is spoken in Brazil?", "Portuguese", "Brazil")
+    assert one(spoken, "reverse-query")[0].prompt == "Portuguese is the language that is spoken in which country?"
 
 
 def test_multiple_choice_lists_the_answer_among_three_alternates_in_seeded_order() -> None:

@@ -59,7 +59,7 @@ def reverse_question(fact: Fact) -> str | None:
     question = None
     of_subject = re.fullmatch(rf"(The [^,]+ (?:of|for|in)) {GAP} (is|are|was|were)", masked)
     owned = re.fullmatch(rf"{GAP}['’]s (.+)", masked)
-    if of_subject and not re.search(r" (?:that|who|which) ", masked):
+    if of_subject:
         head = next((wanted for noun, wanted in _WHAT_IS_WANTED.items() if noun in of_subject[1].split()), None)
         wanted = head or ("whom" if _is_person(fact, of_subject[1]) else "what")
         relation = of_subject[1][0].lower() + of_subject[1][1:]
