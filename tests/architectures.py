@@ -27,8 +27,14 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def make_random(family: str, *, chat: bool = True) -> LoadedModel:
-    """Return a random model of a family, as `load_model` would: frozen, float32, in evaluation mode."""
+def make_random(family: str, *, chat: bool = True, **more: Any) -> LoadedModel:
+    """Return a random model of a family, as `load_model` would: frozen, float32, in evaluation mode.
+
+    Args:
+        family: A key of ``CONFIGS``.
+        chat: Whether its tokenizer has a chat template.
+        **more: Further values of its configuration.
+    """
     tokenizer: PreTrainedTokenizerBase = make_tokenizer(TEXTS, chat=chat)
     end = tokenizer.eos_token_id
     ids = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "bos_token_id": end, "eos_token_id": end}
@@ -37,7 +43,7 @@ def make_random(family: str, *, chat: bool = True) -> LoadedModel:
         sizes = {name: size for name, size in sizes.items() if name not in ("head_dim", "num_key_value_heads")}
     torch.manual_seed(1)
     # Large weights, so that what the model says depends on what it reads.
-    config = CONFIGS[family](**ids, **sizes, initializer_range=0.3)
+    config = CONFIGS[family](**ids, **sizes, initializer_range=0.3, **more)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     model.requires_grad_(False)
     model.eval()

@@ -33,6 +33,30 @@ def test_every_family_gives_a_row_in_a_batch_the_logits_of_a_plain_forward_pass(
         torch.testing.assert_close(logits[owners == place], alone[start : start + len(row.response)])
 
 
+@pytest.mark.parametrize("window", [8, 20, 40])
+def test_an_attention_window_shorter_than_the_rows_is_kept_exactly(window: int) -> None:
+    loaded = make_random("mistral", sliding_window=window)
+    assert loaded.model.config.sliding_window == window
+    rows = [loaded.chat.encode(*pair) for pair in PAIRS]
+    batch = make_batch(rows, [0, 1, 2], loaded.pad_id, CPU)
+    logits, _, owners = response_logits(loaded.model, batch, config=loaded.model.config)
+    for place, row in enumerate(rows):
+        alone = loaded.model(input_ids=torch.tensor([row.ids])).logits[0, len(row.prompt) - 1 : -1]
+        torch.testing.assert_close(logits[owners == place], alone, atol=1e-4, rtol=1e-4)
+    prompts = [prompt for prompt, _ in PAIRS]
+    assert loaded.answer(prompts, max_new_tokens=8) == [loaded.answer([p], max_new_tokens=8)[0] for p in prompts]
+
+
+def test_a_joined_batch_holds_the_same_rows() -> None:
+    rows = [Encoded((5, 6, 7, 8), (9,)), Encoded((5, 6, 4), (3,)), Encoded((5, 6, 7), (3,))]
+    joined = make_batch(rows, [0, 1, 2], 0, CPU).joined()
+    plain = make_batch(rows, [0, 1, 2], 0, CPU, share=False)
+    assert joined.ids.tolist() == plain.ids.tolist()
+    assert joined.mask.tolist() == plain.mask.tolist()
+    assert joined.positions.tolist() == plain.positions.tolist()
+    assert joined.prefix.tolist() == []
+
+
 def test_gradients_flow_through_the_shared_prefix() -> None:
     loaded = make_random("llama")
     weight = loaded.model.model.layers[0].self_attn.v_proj.weight.requires_grad_()

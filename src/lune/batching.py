@@ -8,7 +8,7 @@ what follows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,14 @@ class Batch:
     def positions(self) -> Tensor:
         """Position of every token of ``ids``, [B, S]."""
         return (self.mask.cumsum(-1) - 1).clamp(min=0) + len(self.prefix)
+
+    def joined(self) -> Batch:
+        """Return the same rows with nothing shared."""
+        count, shared = len(self.ids), len(self.prefix)
+        ids = torch.cat([self.prefix.expand(count, shared), self.ids], dim=1)
+        # The padding moves from between prefix and row to the very left; a stable sort keeps all else in order.
+        order = self.full_mask.argsort(dim=1, stable=True)
+        return replace(self, prefix=self.prefix[:0], ids=ids.gather(1, order), mask=self.full_mask.gather(1, order))
 
 
 def make_batch(
@@ -92,6 +100,22 @@ def last_positions(width: int, count: int, device: torch.device) -> Tensor:
     return torch.arange(width - count, width, device=device)
 
 
+def within_window(batch: Batch, config: Any, *, more: int = 0) -> Batch:
+    """Return ``batch``, without a shared prefix where the model attends only to a window shorter than its rows.
+
+    Such a window counts columns, so the padding between prefix and row would push the prefix out of it.
+
+    Args:
+        batch: Any batch.
+        config: The model's configuration.
+        more: How many tokens will be written after each row.
+    """
+    text = config.get_text_config()
+    windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    width = len(batch.prefix) + batch.ids.shape[1] + more
+    return batch.joined() if any(window and window < width for window in windows) else batch
+
+
 def prefix_cache(model: Any, batch: Batch, *, config: Any) -> DynamicCache:
     """Run the shared prefix once and return its keys and values repeated for every row.
 
@@ -112,6 +136,7 @@ def response_logits(model: Any, batch: Batch, *, config: Any) -> tuple[Tensor, T
         logits [N, V], their target ids [N] and the row each belongs to [N], N being the number of response
         tokens in the batch, in row order.
     """
+    batch = within_window(batch, config)
     cache = prefix_cache(model, batch, config=config)
     longest = int(batch.responses.max())
     output = model(

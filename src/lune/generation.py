@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from lune.batching import Batch, batches, last_positions, prefix_cache
+from lune.batching import Batch, batches, last_positions, prefix_cache, within_window
 from lune.chat import Encoded
 
 Tensor = torch.Tensor
@@ -69,6 +69,7 @@ def _decode_batch(
     max_new_tokens: int,
     choose: Chooser,
 ) -> list[list[int]]:
+    batch = within_window(batch, model.config, more=max_new_tokens)
     cache = prefix_cache(model, batch, config=model.config)
     written: list[list[int]] = [[] for _ in batch.order]
     alive = list(range(len(written)))

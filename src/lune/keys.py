@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lune.adapters import sizes
-from lune.batching import Batch, batches, last_positions, prefix_cache
+from lune.batching import Batch, batches, last_positions, prefix_cache, within_window
 from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
 
@@ -109,7 +109,8 @@ def _inputs(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[dict[str, T
 
 @torch.no_grad()
 def _run(loaded: LoadedModel, rows: Sequence[Encoded], *, share: bool) -> Iterator[Batch]:
-    for batch in batches(rows, SCORING_BATCH, loaded.pad_id, loaded.device, share=share):
+    for made in batches(rows, SCORING_BATCH, loaded.pad_id, loaded.device, share=share):
+        batch = within_window(made, loaded.model.config)
         cache = prefix_cache(loaded.model, batch, config=loaded.model.config)
         loaded.model(
             input_ids=batch.ids,
