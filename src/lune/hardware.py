@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 import psutil
 import torch
 
+BFLOAT16_MACOS = 14
+"""First macOS whose GPU kernels compute in bfloat16."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -52,7 +55,7 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "mps":
-        return torch.bfloat16 if int(platform.mac_ver()[0].split(".")[0] or 0) >= 14 else torch.float32
+        return torch.bfloat16 if int(platform.mac_ver()[0].split(".")[0] or 0) >= BFLOAT16_MACOS else torch.float32
     capabilities = torch.cpu.get_capabilities()
     return torch.bfloat16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else torch.float32
 

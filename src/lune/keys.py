@@ -78,7 +78,8 @@ def _whiten(keys: Tensor, moment: Tensor) -> Tensor:
     """Return C^-1 k / (k^T C^-1 k) for each row k of ``keys`` [K, D], given C = ``moment`` [D, D]."""
     ridge = RIDGE * moment.diagonal().mean()
     a = torch.linalg.solve(moment + ridge * torch.eye(len(moment)), keys.T).T
-    return a / (a * keys).sum(-1, keepdim=True)
+    whitened: Tensor = a / (a * keys).sum(-1, keepdim=True)
+    return whitened
 
 
 def _groups(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[list[str]]:

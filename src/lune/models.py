@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -23,8 +25,9 @@ from lune.language_model import TokenScores
 from lune.scoring import score
 from lune.settings import BUILT_IN_MODEL
 
-GENERATION_BATCH = 48
+GENERATION_BATCH = 96
 SCORING_BATCH = 32
+_HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
 @dataclass
@@ -142,16 +145,25 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
         ModelError: When there is no such model or it cannot be loaded as a causal language model.
     """
     # Progress belongs to the caller's one display, not to each library's own bar.
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    logging: Any = transformers_logging
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     source = str(built_in_folder()) if model_id == BUILT_IN_MODEL else model_id
     where = pick_device(device)
+    # transformers' types know nothing of what output_loading_info returns.
+    factory: Any = AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         precision = pick_evaluation_dtype(dtype, pick_dtype(dtype, where), where, _parameters(source))
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=precision)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        model, report = factory.from_pretrained(source, dtype=precision, output_loading_info=True)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _not_loaded(model_id, error) from error
+    if missing := sorted(report["missing_keys"]):
+        # transformers would leave them at random values.
+        raise ModelError(
+            f"The weights of '{model_id}' are not complete: {len(missing)} tensors are missing, such as {missing[0]}.",
+            hint="download or save the model again",
+        )
     model.requires_grad_(False)
     model.eval()
     model.to(where)
@@ -163,8 +175,9 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
 
 def _parameters(source: str) -> int:
     """Return how many weights the model has, without making them."""
+    factory: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source))
+        empty = factory.from_config(AutoConfig.from_pretrained(source))
     return sum(parameter.numel() for parameter in empty.parameters())
 
 
@@ -172,7 +185,7 @@ def _not_loaded(model_id: str, error: Exception) -> ModelError:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if Path(model_id).is_dir():
         what = f"The folder '{model_id}' does not hold a causal language model: {first_line}"
-    elif "/" in model_id.strip("/") or len(Path(model_id).parts) == 1:
+    elif _HUB_ID.fullmatch(model_id):
         what = f"The model '{model_id}' could not be loaded: it is no local folder, and the hub gave: {first_line}"
     else:
         what = f"There is no model folder '{model_id}'."

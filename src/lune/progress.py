@@ -69,7 +69,11 @@ class TrainingLine:
             )
             if not self._display.console.is_terminal:
                 took = time.perf_counter() - self._began
-                self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: dev {self._scores}  {took:.0f} s[/dim]")
+                self._display.line(
+                    f"[dim]pass {row['pass']}, step {row['step']}: dev {self._scores}  {took:.0f} s[/dim]"
+                )
             self._progress.update(self._task, scores=self._scores)
         else:
-            self._progress.update(self._task, completed=int(row["step"]), scores=f"loss {float(row['loss']):.2f}  {self._scores}")
+            self._progress.update(
+                self._task, completed=int(row["step"]), scores=f"loss {float(row['loss']):.2f}  {self._scores}"
+            )

