@@ -19,8 +19,8 @@ _AFTER_PREPOSITION = re.compile(
 )
 _POSSESSIVE = re.compile(r"['’]s?$")
 _QUESTION_WORDS = frozenset((
-    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "name", "tell", "give", "please", "is", "are",
-    "was", "were", "do", "does", "did", "can", "could", "would", "in", "on", "at",
+    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "name", "tell", "give", "please", "is",
+    "are", "was", "were", "do", "does", "did", "can", "could", "would", "in", "on", "at",
 ))  # fmt: skip
 _SINGULAR_WORD = "it"
 _CONTENT_LENGTH = 3
