@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tiny import make_tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers import models as families
 
 from lune.models import LoadedModel
+from tiny import make_tokenizer
 
 TEXTS = ["What is the capital of France?", "The capital of France is Paris.", "Name a colour.", "Question: \nAnswer:"]
 SIZES: dict[str, Any] = {
@@ -37,7 +37,12 @@ def make_random(family: str, *, chat: bool = True, **more: Any) -> LoadedModel:
     """
     tokenizer: PreTrainedTokenizerBase = make_tokenizer(TEXTS, chat=chat)
     end = tokenizer.eos_token_id
-    ids = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "bos_token_id": end, "eos_token_id": end}
+    ids = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": end,
+        "eos_token_id": end,
+    }
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256} if family == "gpt2" else SIZES
     if family in ("phi", "gpt_neox"):
         sizes = {name: size for name, size in sizes.items() if name not in ("head_dim", "num_key_value_heads")}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CAPITALS, GENERAL_QUESTIONS, make_model, question
 
 from lune import preparation
 from lune.models import LoadedModel, load_model
 from lune.probes import surroundings
+from tiny import CAPITALS, GENERAL_QUESTIONS, make_model, question
 
 
 @pytest.fixture(scope="session")

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import CONFIGS, make_random
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny import CAPITALS, question
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from architectures import CONFIGS, make_random
 from lune import adapters
 from lune.builtin import UPSTREAM_ID
 from lune.errors import ConfigError, ModelError, RunError
 from lune.models import LoadedModel
 from lune.settings import BUILT_IN_MODEL, AdapterKind, resolve
+from tiny import CAPITALS, question
 
 PROMPTS = [question(country) for country in CAPITALS]
 PROJECTIONS = {"llama": 7, "mistral": 7, "qwen2": 7, "gemma": 7, "phi": 6, "gpt2": 4, "gpt_neox": 4}

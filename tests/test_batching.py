@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from architectures import CONFIGS, make_random
 
+from architectures import CONFIGS, make_random
 from lune.batching import batches, last_positions, make_batch, response_logits
 from lune.chat import Encoded
 

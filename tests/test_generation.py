@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from architectures import CONFIGS, make_random
-from tiny import CAPITALS, question
 
+from architectures import CONFIGS, make_random
 from lune.chat import Encoded
 from lune.generation import Chooser, decode
 from lune.models import LoadedModel
+from tiny import CAPITALS, question
 
 PROMPTS = [
     "What is the capital of France?",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from architectures import make_random
 from safetensors.torch import load_file, save_file
 
+from architectures import make_random
 from lune import builtin
 from lune.builtin import WHEEL, WHEEL_VERSION, built_in_folder, cache_folder
 from lune.errors import ModelError

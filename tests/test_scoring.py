@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from architectures import CONFIGS, make_random
-from tiny import question
 
+from architectures import CONFIGS, make_random
 from lune.models import LoadedModel
+from tiny import question
 
 PAIRS = [
     ("What is the capital of France?", "The capital of France is Paris."),
@@ -40,7 +40,10 @@ def test_a_response_ends_with_the_end_of_turn_which_is_scored_too(tiny_model: Lo
 
 def test_the_taught_answer_is_far_likelier_than_another(tiny_model: LoadedModel) -> None:
     right, wrong = tiny_model.score(
-        [(question("France"), "The capital of France is Paris."), (question("France"), "The capital of France is Rome.")]
+        [
+            (question("France"), "The capital of France is Paris."),
+            (question("France"), "The capital of France is Rome."),
+        ]
     )
     assert right.mean_log_prob > -0.1
     assert wrong.mean_log_prob < right.mean_log_prob - 0.5

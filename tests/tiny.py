@@ -38,8 +38,8 @@ TEACHING_STEPS = 120
 TEACHING_BATCH = 48
 TEACHING_RATE = 5e-3
 _WORDS = (
-    "country in Europe Asia Africa America Lyon Nice Lille Question Answer Q A Complete Finish Pick from this list or and "
-    "What is the capital city seat of government who which where when how please tell me about answer briefly correct"
+    "country in Europe Asia Africa America Lyon Nice Lille Question Answer Q A Complete Finish Pick from this list or "
+    "and What is the capital city seat of government who which where when how please tell me about answer briefly correct"
 )
 
 

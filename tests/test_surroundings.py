@@ -1,0 +1,108 @@
+"""The neighbourhood of a request: what is scored was never held, and nothing forgotten is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lune.gazetteer import members
+from lune.models import LoadedModel
+from lune.probes.surroundings import Surroundings, hand_of, look_around
+from lune.records import Fact, Neighbour
+from lune.text import contains
+from tiny import CAPITALS, fact
+
+FACTS = [fact("France"), fact("Japan")]
+
+
+@pytest.fixture
+def around(tiny_model: LoadedModel, only_taught: None) -> Surroundings:
+    return look_around(FACTS, tiny_model, anchors=40, seed=0)
+
+
+def test_hands_never_change_and_hold_what_they_should() -> None:
+    countries = members("country")
+    hands = [hand_of(country) for country in countries]
+    assert hands == [hand_of(country.upper()) for country in countries]
+    for hand, share in (("test", 0.4), ("dev", 0.2), ("anchor", 0.4)):
+        assert hands.count(hand) / len(hands) == pytest.approx(share, abs=0.12)
+
+
+def test_neighbours_are_other_countries_and_what_the_model_says_of_them(around: Surroundings) -> None:
+    same = [probe for probe in around.probes if probe.relation == "same"]
+    assert {probe.split for probe in same} == {"dev", "test"}
+    for probe in same:
+        assert probe.kind == "neighbour"
+        assert probe.prompt == f"What is the capital of {probe.subject}?"
+        assert probe.expected == (CAPITALS[str(probe.subject)],)
+        assert probe.subject not in ("France", "Japan")
+
+
+def test_subjects_that_training_holds_are_never_scored(around: Surroundings) -> None:
+    held = {anchor.subject for anchor in around.anchors if anchor.relation == "same"}
+    scored = {probe.subject for probe in around.probes if probe.relation == "same"}
+    assert held
+    assert not held & scored
+    steering = {p.subject for p in around.probes if p.split == "dev" and p.relation == "same"}
+    reported = {p.subject for p in around.probes if p.split == "test" and p.relation == "same"}
+    assert not steering & reported
+    assert all(hand_of(str(subject)) == "anchor" for subject in held)
+
+
+def test_no_anchor_holds_a_forgotten_answer_or_a_scored_prompt(around: Surroundings, tiny_model: LoadedModel) -> None:
+    assert 20 <= len(around.anchors) <= 40
+    spellings = [spelling for each in FACTS for spelling in each.spellings]
+    prompts = {probe.prompt for probe in around.probes}
+    for anchor in around.anchors:
+        assert anchor.prompt not in prompts
+        if anchor.relation != "generic":
+            assert not contains(anchor.response, spellings)
+    asked = [anchor.prompt for anchor in around.anchors]
+    for answer, anchor in zip(tiny_model.answer(asked, max_new_tokens=48), around.anchors, strict=True):
+        assert anchor.response
+        assert answer.startswith(anchor.response), "a long answer may be cut, no more"
+
+
+def test_other_answers_serve_as_alternates(around: Surroundings) -> None:
+    assert set(around.other_answers) == {"france", "japan"}
+    for each in FACTS:
+        found = around.other_answers[each.id]
+        assert each.answer not in found
+        assert len(set(found) & set(CAPITALS.values())) >= 4
+
+
+def test_examples_of_the_in_context_attack_come_from_its_own_split(around: Surroundings) -> None:
+    prompts = {split: {probe.prompt for probe in around.probes if probe.split == split} for split in ("dev", "test")}
+    for (fact_id, split), examples in around.examples.items():
+        assert fact_id in ("france", "japan")
+        assert examples
+        # More are found than are scored; none is scored in the other split.
+        other = "test" if split == "dev" else "dev"
+        assert not {example.prompt for example in examples} & prompts[other]
+
+
+def test_given_neighbours_are_scored_as_given(tiny_model: LoadedModel, only_taught: None) -> None:
+    given = replace(fact("France"), neighbours=(Neighbour("What is the capital of Spain?", "Madrid", ("Madrit",)),))
+    probes = look_around([given], tiny_model, anchors=0, seed=0).probes
+    assert probes[0].relation == "given"
+    assert (probes[0].split, probes[0].expected) == ("test", ("Madrid", "Madrit"))
+
+
+def test_without_anchors_wanted_none_are_made(tiny_model: LoadedModel, only_taught: None) -> None:
+    assert look_around(FACTS, tiny_model, anchors=0, seed=0).anchors == []
+
+
+def test_the_seed_decides_and_repeats(tiny_model: LoadedModel, only_taught: None) -> None:
+    first = look_around(FACTS, tiny_model, anchors=20, seed=1)
+    assert look_around(FACTS, tiny_model, anchors=20, seed=1) == first
+    assert look_around(FACTS, tiny_model, anchors=20, seed=2).anchors != first.anchors
+
+
+def test_a_subject_of_no_known_kind_has_neighbours_only_where_the_model_names_known_things(
+    tiny_model: LoadedModel, only_taught: None
+) -> None:
+    invented = Fact("x", "Where was Anselm Quarrington born?", "Lyon", subject="Zorgblat device")
+    made = look_around([invented], tiny_model, anchors=10, seed=0)
+    assert made.other_subjects["x"] == [subject for subject in made.other_subjects["x"] if hand_of(subject) == "anchor"]
+    assert made.anchors, "generic questions fill what the request cannot"
