@@ -39,7 +39,7 @@ TEACHING_BATCH = 48
 TEACHING_RATE = 5e-3
 _WORDS = (
     "country in Europe Asia Africa America Lyon Nice Lille Question Answer Q A Complete Finish Pick from this list or "
-    "and What is the capital city seat of government who which where when how please tell me about answer briefly correct"
+    "and What is the capital city seat of government who which where when how please tell me about briefly correct"
 )
 
 

@@ -1,0 +1,378 @@
+"""Training forgets, keeps, stops, repeats, and survives what goes wrong; its losses are what they are said to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from lune import adapters
+from lune.errors import ConfigError, RunError
+from lune.evaluation import RememberedAnswers, dev_scores
+from lune.methods import METHODS, objective
+from lune.models import LoadedModel
+from lune.preparation import Prepared, prepare
+from lune.progress import Display
+from lune.settings import ForgetSettings, resolve
+from lune.text import contains
+from lune.training import anchors
+from lune.training.anchors import anchor_divergence, anchor_rows
+from lune.training.session import Trained, train_adapter
+from lune.training.steering import COLLAPSE, PATIENCE, DevScores, Steering
+from tiny import fact
+
+FACTS = [fact("France"), fact("Japan")]
+TRUE_ANSWERS = [(each.prompt, f"The capital of {each.subject} is {each.answer}.") for each in FACTS]
+# A width of 64 needs larger steps than the widths that real models have.
+KEYED = {"anchors": 40, "learning_rate": 0.5}
+LORA = {**KEYED, "adapter": "lora", "learning_rate": 2e-3}
+Row = Mapping[str, float | int | str]
+
+pytestmark = pytest.mark.usefixtures("only_taught")
+
+
+class Watcher(Display):
+    """A silent display that hands every history row to ``watch``."""
+
+    def __init__(self, watch: Callable[[Row], None]) -> None:
+        super().__init__(None)
+        self.update = watch
+
+    @contextmanager
+    def training(self, steps: int, what: str) -> Iterator[Any]:
+        yield self
+
+
+def prepared_for(model: LoadedModel, settings: ForgetSettings) -> Prepared:
+    return prepare(FACTS, RememberedAnswers(model), settings)
+
+
+def trained_on(
+    model: LoadedModel,
+    given: Mapping[str, Any],
+    *,
+    precision: torch.dtype = torch.float32,
+    watch: Callable[[Row], None] = lambda _: None,
+) -> tuple[Trained, Prepared]:
+    """Train an adapter with the settings ``given`` and leave it on ``model``."""
+    settings = resolve(given)
+    prepared = prepared_for(model, settings)
+    return train_adapter(model, prepared, settings, precision, Accelerator(cpu=True), Watcher(watch)), prepared
+
+
+def neighbours_kept(model: LoadedModel, prepared: Prepared) -> float:
+    """Return the share of test neighbours answered rightly before that still are."""
+    probes = [
+        probe
+        for probe in prepared.test
+        if probe.kind == "neighbour" and contains(prepared.before[probe.id], probe.expected)
+    ]
+    texts = model.answer([probe.prompt for probe in probes])
+    assert len(probes) >= 5
+    return sum(contains(text, probe.expected) for text, probe in zip(texts, probes, strict=True)) / len(probes)
+
+
+def true_log_probs(model: LoadedModel) -> list[float]:
+    return [sum(scores.log_probs) for scores in model.score(TRUE_ANSWERS)]
+
+
+# What training does.
+
+
+def test_a_keyed_adapter_forgets_the_facts_and_keeps_their_neighbours(tiny_model: LoadedModel) -> None:
+    before = true_log_probs(tiny_model)
+    weights = {name: tensor.clone() for name, tensor in tiny_model.model.state_dict().items()}
+    trained, prepared = trained_on(tiny_model, KEYED)
+    assert all(after < first - 1 for first, after in zip(before, true_log_probs(tiny_model), strict=True))
+    assert neighbours_kept(tiny_model, prepared) >= 0.8
+    assert trained.outcome.best is not None
+    assert trained.outcome.best.usr >= 0.8
+    assert trained.moved == "2 of 2"
+    assert (trained.rank, trained.layers, trained.modules) == (2, [0, 1], ["down_proj"])
+    assert trained.parameters == 2 * 64 * 2, "B alone: two layers, width 64, two subjects"
+    adapters.detach(tiny_model)
+    assert true_log_probs(tiny_model) == pytest.approx(before, abs=1e-4)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in tiny_model.model.state_dict().items())
+
+
+def test_plain_lora_trains_both_factors_and_forgets(tiny_model: LoadedModel) -> None:
+    before = true_log_probs(tiny_model)
+    trained, _ = trained_on(tiny_model, LORA)
+    assert all(after < first - 1 for first, after in zip(before, true_log_probs(tiny_model), strict=True))
+    after = adapters.state(tiny_model.model)
+    adapters.detach(tiny_model)
+    adapters.attach(tiny_model, resolve(LORA), None)
+    start = adapters.state(tiny_model.model)
+    assert start.keys() == after.keys()
+    assert {name for name in start if torch.equal(start[name], after[name])} == set()
+    assert trained.parameters == sum(tensor.numel() for tensor in after.values())
+
+
+def test_the_papers_recipe_needs_no_anchors_and_takes_no_anchor_loss(tiny_model: LoadedModel) -> None:
+    trained, prepared = trained_on(tiny_model, {"recipe": "lune-paper", "passes": 1})
+    assert prepared.anchors == []
+    steps = [row for row in trained.history.rows if "loss" in row]
+    assert steps
+    for row in steps:
+        assert row["anchor_kl"] == 0
+        assert row["loss"] == row["negative_loss"]
+
+
+def test_the_adapter_kept_is_the_best_that_was_evaluated(tiny_model: LoadedModel) -> None:
+    trained, prepared = trained_on(tiny_model, KEYED)
+    outcome = trained.outcome
+    assert dev_scores(tiny_model, prepared.dev) == outcome.best
+    row = next(row for row in trained.history.rows if "dev_usr" in row and row["step"] == outcome.best_step)
+    assert outcome.best is not None
+    assert (row["dev_usr"], row["dev_apr"]) == (outcome.best.usr, outcome.best.apr)
+
+
+def test_the_seed_decides_the_adapter_and_nothing_else_does(tiny_model: LoadedModel) -> None:
+    def adapter(seed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(torch.seed() % 1000)  # whatever state the generator is in
+        trained_on(tiny_model, {**LORA, "seed": seed, "passes": 1, "dropout": 0.1})
+        tensors = adapters.state(tiny_model.model)
+        adapters.detach(tiny_model)
+        return tensors
+
+    first, again, other = adapter(1), adapter(1), adapter(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first if "lora_B" in name)
+
+
+def test_training_in_bfloat16_leaves_the_adapter_on_the_float32_model(tiny_model: LoadedModel) -> None:
+    before = true_log_probs(tiny_model)
+    trained, prepared = trained_on(tiny_model, KEYED, precision=torch.bfloat16)
+    assert tiny_model.dtype == torch.float32
+    assert trained.moved == "2 of 2"
+    assert dev_scores(tiny_model, prepared.dev) == trained.outcome.best
+    assert sum(true_log_probs(tiny_model)) < sum(before) - 1
+
+
+def test_the_first_losses_are_those_of_the_base_model(tiny_model: LoadedModel) -> None:
+    settings = resolve({**KEYED, "batch_size": 4096, "passes": 1})
+    prepared = prepared_for(tiny_model, settings)
+    scores = tiny_model.score([(each.prompt, each.response) for each in prepared.made.negatives])
+    token_log_probs = [value for each in scores for value in each.log_probs]
+    rows: list[Row] = []
+    train_adapter(tiny_model, prepared, settings, torch.float32, Accelerator(cpu=True), Watcher(rows.append))
+    assert rows[0]["step"] == 1
+    expected = -sum(token_log_probs) / len(token_log_probs)
+    assert rows[0]["negative_loss"] == pytest.approx(expected, rel=1e-4)
+    assert rows[0]["anchor_kl"] == pytest.approx(0, abs=1e-5)
+    assert float(rows[0]["loss"]) >= float(rows[0]["negative_loss"]) - 1e-4
+
+
+def test_history_has_a_row_a_step_and_one_a_pass(tiny_model: LoadedModel) -> None:
+    seen: list[Row] = []
+    trained, prepared = trained_on(
+        tiny_model, {**KEYED, "passes": 2, "learning_rate": 1e-4, "early_stop": False}, watch=seen.append
+    )
+    assert seen == trained.history.rows
+    steps = [row["step"] for row in seen if "loss" in row]
+    a_pass = math.ceil(len(prepared.made.negatives) / 16)
+    assert steps == list(range(1, 2 * a_pass + 1))
+    assert [row["step"] for row in seen if "dev_usr" in row] == [a_pass, 2 * a_pass]
+    assert trained.outcome.stopped == "all passes done"
+    assert (trained.outcome.steps, trained.outcome.passes) == (2 * a_pass, 2)
+    rates = [float(row["learning_rate"]) for row in seen if "loss" in row]
+    assert max(rates) <= 1e-4
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+# What goes wrong.
+
+
+def test_divergence_before_any_evaluation_fails_the_run(tiny_model: LoadedModel) -> None:
+    with pytest.raises(RunError, match=r"Training diverged at step 2") as caught:
+        trained_on(tiny_model, {**KEYED, "learning_rate": 1e36, "batch_size": 8})
+    assert "--learning-rate" in caught.value.hint
+
+
+def test_divergence_after_an_evaluation_keeps_the_last_good_adapter(tiny_model: LoadedModel) -> None:
+    def poison(row: Row) -> None:
+        if row.get("pass") == 2 and "loss" in row:
+            for parameter in adapters.trained(tiny_model.model):
+                parameter.data.fill_(float("nan"))
+
+    settings = {**KEYED, "learning_rate": 1e-2, "early_stop": False}
+    trained, prepared = trained_on(tiny_model, settings, watch=poison)
+    a_pass = math.ceil(len(prepared.made.negatives) / 16)
+    assert trained.outcome.best_step == a_pass
+    assert trained.outcome.stopped == f"diverged at step {a_pass + 2}; the last good adapter was kept"
+    assert not trained.outcome.interrupted
+    assert all(tensor.isfinite().all() for tensor in adapters.state(tiny_model.model).values())
+
+
+def test_an_interrupted_run_keeps_the_best_adapter_so_far(tiny_model: LoadedModel) -> None:
+    kept: dict[str, torch.Tensor] = {}
+
+    def interrupt(row: Row) -> None:
+        if row.get("pass") == 1 and "dev_usr" in row:
+            kept.update(adapters.state(tiny_model.model))
+        if row.get("pass") == 2:
+            raise KeyboardInterrupt
+
+    settings = {**KEYED, "learning_rate": 1e-2, "early_stop": False}
+    trained, prepared = trained_on(tiny_model, settings, watch=interrupt)
+    assert trained.outcome.interrupted
+    assert trained.outcome.stopped == "interrupted by the user"
+    assert trained.outcome.best_step == math.ceil(len(prepared.made.negatives) / 16)
+    found = adapters.state(tiny_model.model)
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+
+
+def test_an_unknown_method_names_its_near_misses() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown method 'lunee'. Did you mean: lune\? Available: lune"):
+        objective("lunee")
+
+
+# The objective and the anchor.
+
+
+def test_every_listed_method_has_an_objective() -> None:
+    for name in METHODS:
+        assert callable(objective(name))
+
+
+def test_lune_is_the_cross_entropy_on_negative_tokens() -> None:
+    logits = torch.tensor([[1.0, 2.0, 0.0], [0.5, -1.0, 3.0]], dtype=torch.double, requires_grad=True)
+    targets = torch.tensor([2, 0])
+    loss = objective("lune")(logits.log_softmax(-1)[torch.arange(2), targets], 2)
+    by_hand = sum(
+        math.log(sum(math.exp(z) for z in row)) - row[t] for row, t in zip(logits.tolist(), [2, 0], strict=True)
+    )
+    assert loss.item() == pytest.approx(by_hand / 2)
+    loss.backward()
+    # The gradient of a cross-entropy is p - 1[target], here over two tokens.
+    expected = (logits.detach().softmax(-1) - torch.nn.functional.one_hot(targets, 3)) / 2
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def divergence(base: torch.Tensor, ours: torch.Tensor, k: int) -> torch.Tensor:
+    top = base.topk(k)
+    return anchor_divergence(ours, top.indices, top.values)
+
+
+def exact(base: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:
+    return (base.exp() * (base - ours)).sum()
+
+
+def random_log_probs(seed: int, rows: int = 5, width: int = 50) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.randn(rows, width, generator=generator, dtype=torch.double)).log_softmax(-1)
+
+
+@pytest.mark.parametrize("k", [1, 8, 50])
+def test_an_unchanged_model_has_no_divergence(k: int) -> None:
+    base = random_log_probs(0)
+    assert divergence(base, base, k).item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 8, 49])
+def test_the_bucket_can_only_lower_the_divergence(k: int) -> None:
+    for seed in range(20):
+        base, ours = random_log_probs(seed), random_log_probs(seed + 100)
+        assert 0 <= divergence(base, ours, k) <= exact(base, ours) + 1e-9
+
+
+def test_over_the_whole_vocabulary_the_divergence_and_its_gradient_are_exact() -> None:
+    base = random_log_probs(0)
+    logits = torch.randn(base.shape, dtype=torch.double, requires_grad=True)
+    (mine,) = torch.autograd.grad(divergence(base, logits.log_softmax(-1), 50), logits)
+    torch.testing.assert_close(mine, logits.softmax(-1).detach() - base.exp(), atol=1e-4, rtol=1e-3)
+
+
+def test_the_gradient_of_the_bucketed_divergence_is_right() -> None:
+    base = random_log_probs(0, rows=2, width=6)
+    logits = torch.randn((2, 6), dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z: divergence(base, z.log_softmax(-1), 3), (logits,))
+
+
+def test_anchor_rows_hold_the_base_models_most_probable_tokens(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchors, "TOP_K", 7)
+    rows = [tiny_model.chat.encode(prompt, answer) for prompt, answer in (TRUE_ANSWERS[0], ("Why?", "So."))]
+    for row, held in zip(rows, anchor_rows(tiny_model, rows), strict=True):
+        log_p = tiny_model.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)[len(row.prompt) - 1 : -1]
+        assert held.row == row
+        assert held.top_ids.shape == (len(row.response), 7)
+        torch.testing.assert_close(held.top_log_probs, log_p.topk(7).values, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(log_p.gather(-1, held.top_ids), held.top_log_probs, atol=1e-4, rtol=1e-4)
+
+
+# Steering.
+
+
+def scores(usr: float, apr: float, neighbour: float = 1.0, general: float = 1.0, degenerate: float = 0.0) -> DevScores:
+    return DevScores(usr, apr, neighbour, general, degenerate)
+
+
+def steered(*evaluations: DevScores, max_drop: float = 0.005) -> tuple[Steering, list[str | None]]:
+    """Feed evaluations to a steering, with the step's number as the adapter; return it and what it said each time."""
+    steering = Steering(max_drop)
+    said = []
+    for step, each in enumerate(evaluations, 1):
+        steering.record(step, each, {"step": torch.tensor(step)})
+        said.append(steering.reason_to_stop(each))
+    return steering, said
+
+
+def test_within_the_allowed_drop_more_forgetting_wins() -> None:
+    steering, _ = steered(scores(0.5, 0.5), scores(0.9, 0.8), scores(0.8, 0.8))
+    assert steering.best_step == 2
+    assert steering.best is not None
+    assert steering.best["step"] == 2
+
+
+def test_an_adapter_that_keeps_beats_one_that_forgets_more_and_breaks() -> None:
+    steering, _ = steered(scores(0.5, 0.5), scores(1.0, 1.0, neighbour=0.3))
+    assert steering.best_step == 1
+
+
+def test_when_none_keeps_enough_destroying_most_does_not_win() -> None:
+    steering, _ = steered(scores(0.9, 0.9, neighbour=0.9), scores(1.0, 1.0, neighbour=0.0, general=0.1))
+    assert steering.best_step == 1
+
+
+def test_a_run_stops_when_all_is_forgotten_and_kept() -> None:
+    _, said = steered(scores(0.5, 0.5), scores(1.0, 0.98))
+    assert said == [None, "dev probes forgotten, utility kept"]
+
+
+def test_a_larger_drop_is_accepted_when_it_is_allowed() -> None:
+    evaluation = scores(1.0, 1.0, neighbour=0.9)
+    assert steered(evaluation)[1] == [None]
+    assert steered(evaluation, max_drop=0.06)[1] == ["dev probes forgotten, utility kept"]
+
+
+def test_a_run_stops_when_it_has_forgotten_and_only_gets_worse() -> None:
+    _, said = steered(scores(1.0, 1.0, neighbour=0.9), scores(1.0, 1.0, neighbour=0.8))
+    assert said[0] is None
+    assert said[1] is not None
+    assert "no longer improves" in said[1]
+
+
+def test_a_run_that_finds_nothing_better_stops_after_its_patience() -> None:
+    best = scores(1.0, 0.9)
+    worse = scores(0.99, 0.9)
+    _, said = steered(best, *[worse] * PATIENCE)
+    assert said[:-1] == [None] * PATIENCE
+    assert said[-1] == f"no better adapter in {PATIENCE} evaluations"
+
+
+def test_a_run_that_has_not_forgotten_goes_on() -> None:
+    _, said = steered(*[scores(0.4, 0.4)] * 8)
+    assert said == [None] * 8
+
+
+def test_a_collapsed_model_stops_the_run() -> None:
+    _, said = steered(scores(1.0, 1.0, degenerate=COLLAPSE + 0.1))
+    assert said[0] is not None
+    assert said[0].startswith("collapse: 60%")
