@@ -27,11 +27,13 @@ def tiny_model(tiny_folder: Path) -> LoadedModel:
     return load_model(str(tiny_folder), dtype="float32")
 
 
-@pytest.fixture
-def only_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def only_taught() -> Iterator[None]:
     """Ask the tiny model only what it was taught; about anything else it babbles, which takes time and says nothing."""
-    monkeypatch.setattr(preparation, "GENERAL_QUESTIONS", GENERAL_QUESTIONS)
-    monkeypatch.setattr(surroundings, "BEST_KNOWN", len(CAPITALS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "GENERAL_QUESTIONS", GENERAL_QUESTIONS)
+        patch.setattr(surroundings, "BEST_KNOWN", len(CAPITALS))
+        yield
 
 
 @pytest.fixture

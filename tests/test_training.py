@@ -190,7 +190,7 @@ def test_history_has_a_row_a_step_and_one_a_pass(tiny_model: LoadedModel) -> Non
 
 def test_divergence_before_any_evaluation_fails_the_run(tiny_model: LoadedModel) -> None:
     with pytest.raises(RunError, match=r"Training diverged at step 2") as caught:
-        trained_on(tiny_model, {**KEYED, "learning_rate": 1e36, "batch_size": 8})
+        trained_on(tiny_model, {**LORA, "learning_rate": 1e36, "batch_size": 8})
     assert "--learning-rate" in caught.value.hint
 
 
