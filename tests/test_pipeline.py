@@ -21,7 +21,8 @@ from lune.training import loop
 from tiny import CAPITALS, fact, question
 
 FILES = {
-    "run.json", "adapter", "negatives.jsonl", "rejected.jsonl", "probes.jsonl", "history.jsonl", "report.html", "report.md",
+    "run.json", "adapter", "negatives.jsonl", "rejected.jsonl", "probes.jsonl", "history.jsonl", "report.html",
+    "report.md",
 }  # fmt: skip
 RECORD = {
     "schema_version", "model", "method", "recipe", "settings", "versions", "hardware", "seeds", "facts", "metrics",
