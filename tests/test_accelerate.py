@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import lune
@@ -32,23 +33,24 @@ status = main(sys.argv[1:])
 sys.exit(0 if status in (0, 1) else status)
 """
 # An odd batch size: the processes' shares differ, and the last batch may leave one of them without a row.
-SETTINGS = (
-    *("--device", "cpu", "--dtype", "float32", "--anchors", "24", "--passes", "2", "--batch-size", "13"),
-    *("--adapter", "lora", "--learning-rate", "2e-3", "--no-early-stop"),
-)
+SETTINGS = {
+    "device": "cpu", "dtype": "float32", "anchors": 24, "passes": 2, "batch_size": 13, "adapter": "lora",
+    "learning_rate": 2e-3, "early_stop": False,
+}  # fmt: skip
 
 
-def run(processes: int, folder: Path, model: Path, request: Path) -> None:
-    """Run `lune forget` in ``processes`` processes of `accelerate launch`, or plainly when it is one."""
-    script = folder.parent / "run_lune.py"
+def run_on_two_processes(folder: Path, model: Path, request: Path) -> None:
+    """Run `lune forget` in two processes.
+
+    On CPUs torch's own launcher is used: `accelerate launch --cpu` starts one process, whatever number it is given.
+    """
+    script = folder.with_name("run_lune.py")
     script.write_text(SCRIPT)
-    options = ("--cpu", "--num_processes", str(processes), "--num_cpu_threads_per_process", "1")
-    launcher = ("-m", "accelerate.commands.launch", *options)
+    config = folder.with_name("settings.yaml")
+    config.write_text(yaml.safe_dump({**SETTINGS, "model": str(model), "out": str(folder)}))
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     done = subprocess.run(
-        [
-            *(sys.executable, *(launcher if processes > 1 else ())),
-            *(str(script), "forget", str(request), "--model", str(model), "--out", str(folder), *SETTINGS),
-        ],
+        [sys.executable, *launcher, str(script), "forget", str(request), "--config", str(config)],
         env={**os.environ, "PYTHONPATH": f"{SOURCE}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -56,18 +58,19 @@ def run(processes: int, folder: Path, model: Path, request: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(f"process {rank} of {processes}\n" in done.stdout for rank in range(processes))
+    assert all(f"process {rank} of 2\n" in done.stdout for rank in (0, 1))
     assert done.stdout.count("report: ") == 1, "one process speaks"
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_adapter_of_one(tiny_folder: Path, request_file: Path, tmp_path: Path) -> None:
-    for processes in (1, 2):
-        run(processes, tmp_path / f"run-{processes}", tiny_folder, request_file)
+def test_two_processes_give_the_adapter_of_one(
+    tiny_folder: Path, request_file: Path, tmp_path: Path, only_taught: None
+) -> None:
+    lune.forget(request_file, out=tmp_path / "run-1", model=str(tiny_folder), **SETTINGS)
+    run_on_two_processes(tmp_path / "run-2", tiny_folder, request_file)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"run-1", "run-2", "run_lune.py", request_file.name}, (
-        "the second process leaves no folder of its own"
-    )
+    made = {"run_lune.py", "settings.yaml", request_file.name}
+    assert left == {"run-1", "run-2", *made}, "the second process leaves nothing"
     one, two = (load_file(tmp_path / f"run-{n}" / "adapter" / "adapter_model.safetensors") for n in (1, 2))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
