@@ -67,6 +67,14 @@ types: $(READY)  ## Check the types strictly
 docs: $(READY)  ## Regenerate the command and settings references from the code
 	$(BIN)/python tools/make_docs.py
 
+.PHONY: results
+results: $(READY)  ## Measure again what docs/results.md shows: the demo with both recipes (lune exits 1 unless FORGOTTEN)
+	$(BIN)/lune demo --out runs/results-lune --force || [ $$? -eq 1 ]
+	$(BIN)/lune demo --recipe lune-paper --out runs/results-lune-paper --force || [ $$? -eq 1 ]
+	$(BIN)/python tools/make_results.py demo-lune runs/results-lune
+	$(BIN)/python tools/make_results.py demo-lune-paper runs/results-lune-paper
+	$(BIN)/python tools/make_docs.py
+
 .PHONY: all
 all: format docs lint types test  ## Mend, regenerate and check everything
 

@@ -1,4 +1,4 @@
-"""Write the reference pages that come from the code: docs/commands.md, docs/settings.md and docs/modules.md.
+"""Write the pages that come from the code, and docs/results.md from the stored run records.
 
 Run as ``make docs``. The tests compare the pages with what ``PAGES`` gives, so a page that is out of date fails them.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -20,6 +21,9 @@ from typer.main import get_command
 from lune.cli import app
 from lune.cli.options import allowed, flag
 from lune.settings import RECIPES, ForgetSettings
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from make_results import results_page
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -161,6 +165,7 @@ PAGES = {
     DOCS / "commands.md": commands_page,
     DOCS / "settings.md": settings_page,
     DOCS / "modules.md": modules_page,
+    DOCS / "results.md": results_page,
 }
 """Each generated page and the function that returns the text it should have."""
 

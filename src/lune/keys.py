@@ -9,7 +9,7 @@ excite it. The idea of leaving other inputs alone by a projection is that of Alp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,14 +69,13 @@ def whitened_keys(
     result: dict[str, Tensor] = {}
     for group in _groups(loaded, modules):
         keys = _mean_keys(loaded, group, contexts, subjects)
-        for name, moment in _second_moments(loaded, group, texts).items():
-            result[name] = _whiten(keys[name], moment)
+        for name, (moment, diagonal) in _second_moments(loaded, group, texts).items():
+            result[name] = _whiten(keys[name], moment, RIDGE * diagonal)
     return result
 
 
-def _whiten(keys: Tensor, moment: Tensor) -> Tensor:
-    """Return C^-1 k / (k^T C^-1 k) for each row k of ``keys`` [K, D], given C = ``moment`` [D, D]."""
-    ridge = RIDGE * moment.diagonal().mean()
+def _whiten(keys: Tensor, moment: Tensor, ridge: float) -> Tensor:
+    """Return C^-1 k / (k^T C^-1 k) for each row k of ``keys`` [K, D], with C = ``moment`` [D, D] + ``ridge`` I."""
     a = torch.linalg.solve(moment + ridge * torch.eye(len(moment)), keys.T).T
     whitened: Tensor = a / (a * keys).sum(-1, keepdim=True)
     return whitened
@@ -90,13 +89,13 @@ def _groups(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _inputs(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Collect the newest input [B, S, D] of each module while the model runs."""
-    seen: dict[str, Tensor] = {}
+def _inputs(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect the inputs [B, S, D] of each module in every forward pass; the reader empties the lists."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in modules}
 
     def keep(name: str) -> Any:
         def hook(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            seen[name] = arguments[0].detach()
+            seen[name].append(arguments[0].detach())
 
         return hook
 
@@ -110,6 +109,7 @@ def _inputs(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[dict[str, T
 
 @torch.no_grad()
 def _run(loaded: LoadedModel, rows: Sequence[Encoded], *, share: bool) -> Iterator[Batch]:
+    """Run the rows in batches: one forward pass for the shared prefix, where there is one, then one for the rest."""
     for made in batches(rows, SCORING_BATCH, loaded.pad_id, loaded.device, share=share):
         batch = within_window(made, loaded.model.config)
         cache = prefix_cache(loaded.model, batch, config=loaded.model.config)
@@ -131,25 +131,45 @@ def _mean_keys(
     counts = [sum(context.subject == subject for context in contexts) for subject in subjects]
     with _inputs(loaded, modules) as seen:
         for batch in _run(loaded, [context.row for context in contexts], share=False):
+            inputs = {name: seen[name].pop() for name in modules}
             for place, index in enumerate(batch.order):
                 context = contexts[index]
                 column = batch.ids.shape[1] - len(context.row.ids) + context.position
                 owner = subjects.index(context.subject)
                 for name in modules:
-                    value = seen[name][place, column].float().cpu() / counts[owner]
+                    value = inputs[name][place, column].float().cpu() / counts[owner]
                     sums.setdefault(name, [torch.zeros_like(value) for _ in subjects])[owner] += value
     return {name: torch.stack(rows) for name, rows in sums.items()}
 
 
-def _second_moments(loaded: LoadedModel, modules: Sequence[str], texts: Sequence[Encoded]) -> Mapping[str, Tensor]:
-    moments: dict[str, Tensor] = {}
+def _second_moments(
+    loaded: LoadedModel, modules: Sequence[str], texts: Sequence[Encoded]
+) -> dict[str, tuple[Tensor, float]]:
+    """Return each module's second moment [D, D] over ``texts`` and the mean of its diagonal without the shared prefix.
+
+    The prefix (a system message) is read before every answer, so what is written there bends all of them: it counts
+    once for every text. Its first token can be larger than all others together and would distort the ridge.
+    """
+    own: dict[str, Tensor] = {}
+    shared: dict[str, Tensor] = {}
     count = 0
     with _inputs(loaded, modules) as seen:
         for batch in _run(loaded, texts, share=True):
             real = batch.mask.bool()
             count += int(real.sum())
             for name in modules:
-                x = seen[name][real].float()
-                product = (x.T @ x).cpu()
-                moments[name] = moments[name] + product if name in moments else product
-    return {name: moment / count for name, moment in moments.items()}
+                _add(own, name, seen[name].pop()[real])
+                if len(batch.prefix):
+                    _add(shared, name, seen[name].pop()[0], weight=len(batch.ids))
+    result = {}
+    for name, moment in own.items():
+        diagonal = float(moment.diagonal().mean()) / count
+        whole = moment + shared[name] if name in shared else moment
+        result[name] = (whole / count, diagonal)
+    return result
+
+
+def _add(moments: dict[str, Tensor], name: str, inputs: Tensor, *, weight: float = 1.0) -> None:
+    x = inputs.float()
+    product = (x.T @ x).cpu() * weight
+    moments[name] = moments[name] + product if name in moments else product

@@ -74,7 +74,9 @@ def forget(request: str | Path | Sequence[Fact], *, out: Path | str | None = Non
         return run_forget(facts, resolved, folder=folder, console=None, command="lune.forget")
 
 
-def evaluate(model: str, probes: str | Path | Sequence[Probe], *, adapter: Path | str | None = None) -> list[dict[str, Any]]:
+def evaluate(
+    model: str, probes: str | Path | Sequence[Probe], *, adapter: Path | str | None = None
+) -> list[dict[str, Any]]:
     """Ask ``model``, with an adapter when given, the probes; return one row a probe with answer and correctness.
 
     Raises:
@@ -107,12 +109,23 @@ def run_forget(
     if not accelerator.is_main_process:
         display = Display(None)
     timings = {"load": time.perf_counter() - began}
-    return _run(facts, settings, folder, command, model, accelerator, display, timings, began)
+    return _run(
+        facts,
+        settings,
+        folder=folder,
+        command=command,
+        model=model,
+        accelerator=accelerator,
+        display=display,
+        timings=timings,
+        began=began,
+    )
 
 
 def _run(
     facts: Sequence[Fact],
     settings: ForgetSettings,
+    *,
     folder: RunFolder,
     command: str,
     model: LoadedModel,
@@ -136,7 +149,9 @@ def _run(
 
     trained, checks, after, mia_after = None, {}, prepared.before, mia_before
     if prepared.known:
-        trained = train_adapter(model, prepared, settings, precision, accelerator, display)
+        trained = train_adapter(
+            model, prepared, settings, precision=precision, accelerator=accelerator, display=display
+        )
         timings["train"] = trained.seconds
         _say_trained(display, trained, settings)
         checks["adapter_matrices_moved"] = trained.moved
@@ -167,7 +182,15 @@ def _run(
     if accelerator.is_main_process:
         target = _write(folder, record, rows, prepared, trained)
     accelerator.wait_for_everyone()
-    _say_verdict(display, verdict, metrics["after"], len(known_ids), target, model.id, timings["total"])
+    _say_verdict(
+        display,
+        verdict,
+        metrics["after"],
+        known=len(known_ids),
+        target=target,
+        model_id=model.id,
+        seconds=timings["total"],
+    )
     return RunOutcome(verdict.word, target, metrics)
 
 
@@ -241,7 +264,7 @@ def _say_trained(display: Display, trained: Trained, settings: ForgetSettings) -
 
 
 def _say_verdict(
-    display: Display, verdict: Verdict, after: Scores, known: int, target: Path, model_id: str, seconds: float
+    display: Display, verdict: Verdict, after: Scores, *, known: int, target: Path, model_id: str, seconds: float
 ) -> None:
     def shown(name: str, value: float | None) -> str:
         return f"{name} {'n/a' if value is None else f'{value:.3f}'}"
@@ -261,10 +284,14 @@ def _say_verdict(
             display.line(f"  {reason}")
     display.line(f"report: {target / 'report.html'}")
     if (target / "adapter").is_dir():
-        display.line(f"Next: lune evaluate {model_id} --adapter {target / 'adapter'} --probes {target / 'probes.jsonl'}")
+        display.line(
+            f"Next: lune evaluate {model_id} --adapter {target / 'adapter'} --probes {target / 'probes.jsonl'}"
+        )
 
 
-def run_negatives(facts: Sequence[Fact], settings: ForgetSettings, *, out: Path | None, console: Console | None) -> NegativeSet:
+def run_negatives(
+    facts: Sequence[Fact], settings: ForgetSettings, *, out: Path | None, console: Console | None
+) -> NegativeSet:
     """Propose and check the negatives of a request without training, show them, and write them when asked.
 
     Raises:
@@ -310,7 +337,9 @@ def run_evaluate(
         right = [bool(row["correct"]) for row in rows if row["kind"] == kind]
         table.add_row(kind, str(len(right)), str(sum(right)), f"{sum(right) / len(right):.3f}")
     display.console.print(table)
-    display.line("[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]")
+    display.line(
+        "[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]"
+    )
     if out is not None:
         write_json(out, {"model": model, "adapter": str(adapter) if adapter else None, "probes": rows})
         display.line(f"written: {out}")

@@ -17,7 +17,9 @@ from lune.settings import AdapterKind, ForgetSettings
 from lune.subjects import with_subjects
 from lune.text import contains
 
-GENERAL_QUESTIONS: dict[Split, int] = {"dev": 40, "test": 160}
+GENERAL_QUESTIONS: dict[Split, int] = {"dev": 24, "test": 120}
+DEV_ATTACKS_STRIDE = 2
+"""Of the two dev templates of each attack one is asked: dev probes are asked after every pass, and that is dear."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     reversed_too = around.other_subjects if settings.adapter is AdapterKind.LORA else {}
     made = build_negatives(complete, base, settings, around.other_answers, reversed_too)
     prepared_at = time.perf_counter()
-    dev = make_probes(complete, known, around, made, base, "dev", settings.seed)
-    test = make_probes(complete, known, around, made, base, "test", settings.seed)
+    dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
+    test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
     before_dev = ask(base, dev)
     before = ask(base, test)
     held = {"neighbour", "general"}
@@ -75,6 +77,7 @@ def make_probes(
     known: Sequence[Fact],
     around: Surroundings,
     made: NegativeSet,
+    *,
     base: RememberedAnswers,
     split: Split,
     seed: int,
@@ -84,11 +87,15 @@ def make_probes(
     The direct prompts are test probes. What steers a run is never asked in them: its success rate is taken over
     the dev paraphrases. Dev probes exist for known facts only; the others cannot tell anything.
     """
-    backgrounds = dict(zip((f.id for f in facts), base.answer([f"Tell me about {f.subject}." for f in facts]), strict=True))
+    backgrounds = dict(
+        zip((f.id for f in facts), base.answer([f"Tell me about {f.subject}." for f in facts]), strict=True)
+    )
     probes: list[Probe] = []
     for fact in facts if split == "test" else known:
         if split == "test":
-            probes.append(Probe(f"{fact.id}/direct", "direct", fact.prompt, fact.spellings, split, fact.id, subject=fact.subject))
+            probes.append(
+                Probe(f"{fact.id}/direct", "direct", fact.prompt, fact.spellings, split, fact.id, subject=fact.subject)
+            )
         probes += paraphrase_probes(fact, split)
         probes += attack_probes(
             fact,
@@ -97,6 +104,6 @@ def make_probes(
             examples=around.examples.get((fact.id, split), ()),
             alternates=made.alternates[fact.id],
             seed=seed,
-        )
+        )[:: DEV_ATTACKS_STRIDE if split == "dev" else 1]
     probes += [probe for probe in around.probes if probe.split == split]
     return probes + general_probes(split, GENERAL_QUESTIONS[split])

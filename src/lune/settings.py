@@ -62,18 +62,24 @@ class ForgetSettings(BaseModel):
         AdapterKind.KEYED, description="lora: A and B trained; keyed: A fixed to subject keys."
     )
     layers: str = Field(
-        "auto", pattern=r"^(all|auto|top:[1-9]\d*|\d+-\d+)$", description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).")
+        "auto",
+        pattern=r"^(all|auto|top:[1-9]\d*|\d+-\d+)$",
+        description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).",
+    )
     rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale numerator: the update is alpha / rank * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
-    learning_rate: float = Field(8e-3, gt=0, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(1.6e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
-    passes: int = Field(10, ge=1, le=1000, description="Most passes over the negatives.")
-    batch_size: int = Field(16, ge=1, le=4096, description="Negatives in one step, over all processes.")
+    passes: int = Field(4, ge=1, le=1000, description="Most passes over the negatives.")
+    batch_size: int = Field(8, ge=1, le=4096, description="Negatives in one step, over all processes.")
     anchors: int = Field(160, ge=0, description="Self-made questions whose base answers are held by KL; 0 for none.")
     anchor_weight: float = Field(2.0, ge=0, description="Weight of the KL to the base model on the anchors.")
+    rejection_weight: float = Field(
+        1.0, ge=0, description="Weight of pushing down the true answer where it would part from the negative one."
+    )
     early_stop: bool = Field(True, description="Stop when the dev probes are forgotten and utility still stands.")
     max_utility_drop: float = Field(
         0.005, ge=0, le=1, description="Largest drop of dev GUR an early stop may accept (the paper: 0.005)."
@@ -85,6 +91,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     # LUNE (arXiv 2512.07375), App. B.1 and Sec. 4.5.
     "lune-paper": {
         "adapter": AdapterKind.LORA,
+        "passes": 10,
+        "batch_size": 16,
         "layers": "all",
         "rank": 16,
         "alpha": 16.0,
@@ -95,6 +103,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "max_grad_norm": 1.0,
         "anchors": 0,
         "anchor_weight": 0.0,
+        "rejection_weight": 0.0,
     },
 }
 

@@ -17,23 +17,34 @@ from lune.gazetteer import entity_type, kinds, members, other_relations
 from lune.language_model import LanguageModel
 from lune.negatives.extract import short_answer
 from lune.negatives.forms import training_forms
+from lune.negatives.kinds import same_kind
 from lune.probes.selection import known_and_consistent
 from lune.records import Anchor, Fact, Neighbour, Probe
 from lune.text import contains, is_degenerate, is_refusal, normalise
-from lune.wording import rephrase, with_subject
+from lune.wording import to_imperative, with_subject
 
 Hand = Literal["test", "dev", "anchor"]
 Item = TypeVar("Item")
 
-SUBJECTS_PER_FACT: Mapping[Hand, int] = {"test": 16, "dev": 7, "anchor": 24}
-"""Other subjects asked about for each fact; inconsistent answers then drop out of test and dev."""
+TEST_TENTHS, DEV_TENTHS = 4, 2
+"""Of all subjects, how many tenths fall into the test and the dev hand; the rest are anchors."""
+SUBJECTS_PER_FACT: Mapping[Hand, int] = {"test": 14, "dev": 6, "anchor": 24}
+"""Other subjects taken for each fact; inconsistent answers then drop out of test and dev."""
+ASKED_FOR_ALTERNATES = 10
+"""Of the anchor hand, how many are asked the fact's own question, for alternates of the right type."""
+BEST_KNOWN = 80
+"""Subjects are drawn from this many of the best known of their kind: about the others there is little to damage."""
+LONGEST_ANSWER = 4
+"""Words of a neighbour's answer; a longer one is a description, which no later answer would repeat to the letter."""
 NEIGHBOURS_PER_FACT: Mapping[Hand, int] = {"test": 8, "dev": 4, "anchor": 0}
-ANCHOR_SHARES = {"same": 0.55, "other": 0.15, "generic": 0.30}
+ANCHOR_SHARES = {"same": 0.45, "other": 0.25, "generic": 0.30}
 """Anchors by kind: same relation of other subjects, other relations of the forgotten, any relation of anything.
 
 Questions of the same shape about other subjects are hit most by forgetting (arXiv 2502.11441), so most are of it.
 """
 SIMILAR_ASKED = 16
+ANCHOR_TOKENS = 12
+"""Length of an anchor's response: what a fact is lies in the first words, and every token costs training time."""
 
 
 @dataclass
@@ -69,8 +80,8 @@ class _Question:
 
 def hand_of(text: str) -> Hand:
     """Return the hand that a subject or relation always falls into: 4 in 10 test, 2 dev, 4 anchors."""
-    number = hashlib.sha256(normalise(text).encode()).digest()[0] % 10
-    return "test" if number < 4 else "dev" if number < 6 else "anchor"
+    tenth = hashlib.sha256(normalise(text).encode()).digest()[0] % 10
+    return "test" if tenth < TEST_TENTHS else "dev" if tenth < TEST_TENTHS + DEV_TENTHS else "anchor"
 
 
 def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int) -> Surroundings:
@@ -98,14 +109,15 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     for question in questions:
         _sort_in(question, [answers[wording] for wording in question.wordings], result)
     result.probes = [*_given(facts), *_capped(result.probes)]
-    result.anchors = _make_anchors(facts, kind_of, result.other_subjects, model, anchors, seed)
+    result.anchors = _make_anchors(facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed)
     return result
 
 
 def _others(pool: Sequence[str], forgotten: set[str], seed: int, fact: Fact) -> dict[Hand, list[str]]:
     hands: dict[Hand, list[str]] = {"test": [], "dev": [], "anchor": []}
     chooser = random.Random(f"{seed}-{fact.id}")
-    for other in chooser.sample(pool, len(pool)):
+    head = pool[:BEST_KNOWN]
+    for other in chooser.sample(head, len(head)):
         hand = hand_of(other)
         clash = (
             contains(other, [fact.subject or ""]) or contains(fact.prompt, [other]) or contains(other, fact.spellings)
@@ -117,17 +129,21 @@ def _others(pool: Sequence[str], forgotten: set[str], seed: int, fact: Fact) -> 
 
 def _same_relation(fact: Fact, others: Mapping[Hand, Sequence[str]]) -> Iterable[_Question]:
     for hand, subjects in others.items():
-        for other in subjects:
+        for other in subjects[:ASKED_FOR_ALTERNATES] if hand == "anchor" else subjects:
             prompt = with_subject(fact.prompt, fact.subject or "", other)
-            second = [] if hand == "anchor" else rephrase(prompt)[:1]
-            yield _Question(fact, other, "same", hand, (prompt, *second))
+            yield _Question(fact, other, "same", hand, (prompt,) if hand == "anchor" else _wordings(prompt))
 
 
 def _other_relations(fact: Fact, kind: str | None) -> Iterable[_Question]:
     for template in other_relations(kind) if kind else ():
         prompt = template.format(fact.subject)
         if normalise(prompt) != normalise(fact.prompt) and hand_of(template) != "anchor":
-            yield _Question(fact, fact.subject or "", "other", hand_of(template), (prompt, *rephrase(prompt)[:1]))
+            yield _Question(fact, fact.subject or "", "other", hand_of(template), _wordings(prompt))
+
+
+def _wordings(prompt: str) -> tuple[str, str]:
+    """Return the two wordings in which a neighbour must get the same answer."""
+    return prompt, to_imperative(prompt) or f"Please answer this: {prompt}"
 
 
 def _ask(model: LanguageModel, questions: Sequence[_Question]) -> dict[str, str]:
@@ -139,11 +155,13 @@ def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings) 
     """File one question's answers: as an alternate, and as a neighbour probe when the model is consistent."""
     fact, prompt = question.fact, question.wordings[0]
     short = short_answer(prompt, answers[0])
-    if not short or contains(short, fact.spellings) or is_refusal(answers[0]):
+    if not short or len(short.split()) > LONGEST_ANSWER or contains(short, fact.spellings) or is_refusal(answers[0]):
         return
     if question.relation == "same":
         result.other_answers.setdefault(fact.id, []).append(short)
     if question.hand == "anchor" or not known_and_consistent(prompt, short, answers):
+        return
+    if question.relation == "same" and same_kind(fact.answer, short, prompt):
         return
     probe = Probe(
         id=f"{fact.id}-{question.relation}-{normalise(question.subject if question.relation == 'same' else prompt)}",
@@ -198,8 +216,9 @@ def _similar_subjects(facts: Sequence[Fact], model: LanguageModel, seed: int) ->
     sampled = model.sample(prompts, count=SIMILAR_ASKED, seed=seed, max_new_tokens=12) if prompts else []
     result: dict[str, list[str]] = {}
     for fact, prompt, texts in zip(facts, prompts, sampled, strict=True):
+        # A small model invents names as gladly as it recalls them; those that a shipped list knows exist.
         names = (short_answer(prompt, text) for text in texts)
-        result[fact.id] = list(dict.fromkeys(name for name in names if name))
+        result[fact.id] = list(dict.fromkeys(name for name in names if name and entity_type(name)))
     return result
 
 
@@ -208,6 +227,7 @@ def _make_anchors(
     kind_of: Mapping[str, str | None],
     other_subjects: Mapping[str, Sequence[str]],
     model: LanguageModel,
+    *,
     wanted: int,
     seed: int,
 ) -> list[Anchor]:
@@ -220,7 +240,7 @@ def _make_anchors(
     while len(chosen) < wanted:
         chosen.append(_generic_anchor(forgotten, chooser))
     prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
-    answers = dict(zip(prompts, model.answer(prompts), strict=True))
+    answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
     spellings = [spelling for fact in facts for spelling in fact.spellings]
     result = []
     for prompt, subject, relation in dict.fromkeys(chosen):
@@ -250,6 +270,12 @@ def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
         f"What is {subject} known for?",
     ]
     return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
+
+
+def ordinary_prompts(forgotten: Sequence[str], count: int, seed: int) -> list[str]:
+    """Return questions about everything but the forgotten subjects: ordinary text for second moments."""
+    chooser = random.Random(seed)
+    return [_generic_anchor(forgotten, chooser)[0] for _ in range(count)]
 
 
 def _generic_anchor(forgotten: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:

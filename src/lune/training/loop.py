@@ -14,13 +14,13 @@ from peft import PeftModel
 
 from lune.adapters import load_state, state, trained
 from lune.batching import make_batch, response_logits
-from lune.chat import Encoded
 from lune.errors import RunError
 from lune.methods import objective
 from lune.models import LoadedModel
 from lune.records import History
 from lune.settings import ForgetSettings
 from lune.training.anchors import AnchorRow, anchor_divergence
+from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores, Steering
 
 Tensor = torch.Tensor
@@ -57,9 +57,10 @@ class Diverged(Exception):
 
 def train(
     trainee: LoadedModel,
-    negatives: Sequence[Encoded],
+    negatives: Sequence[NegativeRow],
     anchors: Sequence[AnchorRow],
     settings: ForgetSettings,
+    *,
     accelerator: Accelerator,
     evaluate: Evaluate,
     report: Report,
@@ -102,13 +103,13 @@ def train(
                 began = time.perf_counter()
                 rows = [negatives[index] for index in order[start : start + settings.batch_size]]
                 held = [next(anchor_stream) for _ in rows] if settings.anchor_weight and anchors else []
-                losses = _step(trainee, rows, held, settings, accelerator, parameters)
+                losses = _step(trainee, rows, held, settings, accelerator=accelerator, parameters=parameters)
                 optimiser.step()
                 schedule.step()
                 optimiser.zero_grad()
                 step += 1
                 seconds += time.perf_counter() - began
-                add({"step": step, "pass": begun, **losses, "learning_rate": schedule.get_last_lr()[0]})
+                add({"step": step, "pass": begun, **losses, "learning_rate": float(schedule.get_last_lr()[0])})
             scores = evaluate()
             steering.record(step, scores, state(model))
             add(_evaluation_row(step, begun, scores))
@@ -133,20 +134,22 @@ def train(
 
 def _step(
     trainee: LoadedModel,
-    negatives: Sequence[Encoded],
+    negatives: Sequence[NegativeRow],
     anchors: Sequence[AnchorRow],
     settings: ForgetSettings,
+    *,
     accelerator: Accelerator,
     parameters: Sequence[torch.nn.Parameter],
 ) -> dict[str, float]:
     """Do one forward and backward pass over this process's share and return the losses over all processes."""
     trainee.model.train()
-    tokens = sum(len(row.response) for row in negatives)
+    tokens = sum(len(negative.row.response) for negative in negatives)
+    parting = max(1, sum(negative.true_at is not None for negative in negatives))
     anchor_tokens = max(1, sum(len(anchor.row.response) for anchor in anchors))
     mine = negatives[accelerator.process_index :: accelerator.num_processes]
     held = anchors[accelerator.process_index :: accelerator.num_processes]
-    rows = [*mine, *(anchor.row for anchor in held)]
-    negative_loss = kl = torch.zeros((), device=trainee.device)
+    rows = [*(negative.row for negative in mine), *(anchor.row for anchor in held)]
+    negative_loss = rejection = kl = torch.zeros((), device=trainee.device)
     if rows:
         batch = make_batch(rows, list(range(len(rows))), trainee.pad_id, trainee.device)
         logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
@@ -154,27 +157,50 @@ def _step(
         is_negative = owners < len(mine)
         chosen = log_p.gather(-1, targets[:, None])[:, 0][is_negative]
         negative_loss = objective(settings.method)(chosen, tokens)
+        if settings.rejection_weight:
+            rejection = true_answer_rejection(log_p, mine) / parting
         if held:
             top_ids = torch.cat([anchor.top_ids for anchor in held])
             top_log_probs = torch.cat([anchor.top_log_probs for anchor in held])
             kl = anchor_divergence(log_p[~is_negative], top_ids, top_log_probs) / anchor_tokens
-        accelerator.backward(negative_loss + settings.anchor_weight * kl)
+        accelerator.backward(negative_loss + settings.rejection_weight * rejection + settings.anchor_weight * kl)
     # Gradients and losses are sums over the global batch, so adding the processes' shares is exact.
-    totals = torch.stack([negative_loss.detach().float(), kl.detach().float()])
+    totals = torch.stack([part.detach().float() for part in (negative_loss, rejection, kl)])
     if accelerator.num_processes > 1:
         _add_over_processes(parameters, totals, accelerator)
     if not totals.isfinite().all():
         raise Diverged(f"the loss is {totals[0].item():.3g}")
     torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
-    total = float(totals[0] + settings.anchor_weight * totals[1])
-    return {"loss": total, "negative_loss": float(totals[0]), "anchor_kl": float(totals[1])}
+    parts = dict(zip(("negative_loss", "rejection", "anchor_kl"), totals.tolist(), strict=True))
+    weights = {"negative_loss": 1.0, "rejection": settings.rejection_weight, "anchor_kl": settings.anchor_weight}
+    return {"loss": sum(weights[name] * value for name, value in parts.items()), **parts}
+
+
+def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
+    """Return -sum log(1 - p) over the true answer's probability p where it would part from the negative response.
+
+    It is bounded from below by 0, reached when the true answer is impossible there, and costs no forward pass. Eq. 4
+    of LUNE alone lets a true answer stay the likeliest while many alternates share the rest.
+
+    Args:
+        log_p: Log-probabilities at all response tokens, rows in the order of ``negatives`` first, [N, V].
+        negatives: The rows.
+    """
+    places, ids, offset = [], [], 0
+    for negative in negatives:
+        if negative.true_at is not None and negative.true_id is not None:
+            places.append(offset + negative.true_at)
+            ids.append(negative.true_id)
+        offset += len(negative.row.response)
+    probability = log_p[places, ids].exp()
+    return -torch.log1p(-probability.clamp(max=1 - 1e-4)).sum()
 
 
 def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor, accelerator: Accelerator) -> None:
     """Sum gradients and losses over all processes, in one message."""
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([*(gradient.flatten() for gradient in gradients), totals])
-    flat = accelerator.reduce(flat, reduction="sum")  # type: ignore[assignment]
+    flat = accelerator.reduce(flat, reduction="sum")
     offset = 0
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = flat[offset : offset + gradient.numel()].view_as(gradient)

@@ -14,15 +14,19 @@ from lune.evaluation import dev_scores
 from lune.keys import key_context, whitened_keys
 from lune.models import LoadedModel
 from lune.preparation import Prepared
+from lune.probes.surroundings import ordinary_prompts
 from lune.progress import Display
 from lune.records import History
 from lune.settings import AdapterKind, ForgetSettings
 from lune.training.anchors import anchor_rows
 from lune.training.loop import TrainingOutcome, train
+from lune.training.rows import negative_row
 from lune.training.steering import DevScores
 
 KEY_CONTEXTS = ("{}", "Tell me about {}.")
 """Contexts in which a subject's key is read besides the training prompts."""
+ORDINARY_PROMPTS = 400
+"""Questions about anything else, for the second moment of ordinary text; prompts alone, so one forward pass."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def train_adapter(
     model: LoadedModel,
     prepared: Prepared,
     settings: ForgetSettings,
+    *,
     precision: torch.dtype,
     accelerator: Accelerator,
     display: Display,
@@ -86,11 +91,21 @@ def train_adapter(
             adapters.load_state(model.model, adapters.state(trainee.model))
         return dev_scores(model, prepared.dev)
 
-    negatives = [trainee.chat.encode(negative.prompt, negative.response) for negative in prepared.made.negatives]
+    facts = {fact.id: fact for fact in prepared.facts}
+    negatives = [negative_row(trainee.chat, each, facts[each.fact_id]) for each in prepared.made.negatives]
     steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
     history = History()
     with display.training(steps, "training") as line:
-        outcome = train(trainee, negatives, anchors, settings, accelerator, evaluate, line.update, history)
+        outcome = train(
+            trainee,
+            negatives,
+            anchors,
+            settings,
+            accelerator=accelerator,
+            evaluate=evaluate,
+            report=line.update,
+            history=history,
+        )
     if trainee is not model:
         adapters.load_state(model.model, adapters.state(trainee.model))
     moved = adapters.check_moved(model.model)
@@ -116,6 +131,6 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     places |= {(subject, form.format(subject)): None for subject in subjects.values() for form in KEY_CONTEXTS}
     contexts = [key_context(trainee, subject, prompt) for subject, prompt in places]
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
-    general = [probe.prompt for probe in prepared.dev if probe.kind == "general"]
-    texts += [trainee.chat.encode(prompt) for prompt in general]
+    ordinary = ordinary_prompts(list(subjects.values()), ORDINARY_PROMPTS, settings.seed)
+    texts += [trainee.chat.encode(prompt) for prompt in ordinary]
     return whitened_keys(trainee, modules, [context for context in contexts if context], texts)

@@ -9,8 +9,11 @@ import torch
 
 USR_GOAL = 0.999
 APR_GOAL = 0.97
+USR_ENOUGH = 0.9
 COLLAPSE = 0.5
 """Share of degenerate dev answers from which the model counts as collapsed."""
+MOST_DEGENERATE = 0.10
+"""Share of degenerate dev answers up to which an adapter is acceptable; the verdict's own threshold."""
 PATIENCE = 3
 """Evaluations without a better adapter after which a run that has forgotten stops."""
 
@@ -35,9 +38,9 @@ class DevScores:
 class Steering:
     """Keeps the best adapter and says when to stop.
 
-    An adapter whose utility drop is within ``max_drop`` beats every other; among those, more forgetting wins. When no
-    adapter is within it, forgetting and retention are weighed together, retention twice, so a run never ends with
-    the adapter that merely destroyed most.
+    An adapter that has forgotten and whose utility drop is within ``max_drop`` beats every other. Among such, and where
+    there is none, forgetting and retention are weighed together, so a run ends neither with the adapter that merely
+    destroyed most nor with one that merely did nothing.
 
     Attributes:
         max_drop: Largest accepted drop of dev GUR; LUNE Sec. 4: 0.005.
@@ -52,12 +55,15 @@ class Steering:
     evaluations: int = field(default=0)
     since_best: int = field(default=0)
 
+    def acceptable(self, scores: DevScores) -> bool:
+        """Return whether utility is kept within ``max_drop`` and answers are not broken."""
+        return scores.gur >= 1 - self.max_drop and scores.degenerate <= MOST_DEGENERATE
+
     def rank(self, scores: DevScores) -> tuple[bool, float]:
         """Return the sort key of an evaluation; larger is better."""
-        forgotten = scores.usr + scores.apr
-        if scores.gur >= 1 - self.max_drop:
-            return True, forgotten
-        return False, forgotten + 2 * min(scores.gur_neighbour, scores.gur_general)
+        excess = max(0.0, scores.degenerate - MOST_DEGENERATE)
+        kept = 2 * min(scores.gur_neighbour, scores.gur_general) - 4 * excess
+        return scores.usr >= USR_ENOUGH and self.acceptable(scores), scores.usr + scores.apr + kept
 
     def record(self, step: int, scores: DevScores, adapter: Mapping[str, torch.Tensor]) -> None:
         """Take note of an evaluation and keep its adapter when it is the best so far."""
@@ -71,7 +77,7 @@ class Steering:
         if scores.degenerate > COLLAPSE:
             return f"collapse: {scores.degenerate:.0%} of the dev answers are empty or repeat themselves"
         best = self.best_scores
-        if best and best.usr >= USR_GOAL and best.apr >= APR_GOAL and best.gur >= 1 - self.max_drop:
+        if best and best.usr >= USR_GOAL and best.apr >= APR_GOAL and self.acceptable(best):
             return "dev probes forgotten, utility kept"
         # Everything is forgotten: more passes can only cost utility.
         if scores.usr >= USR_GOAL and scores.apr >= APR_GOAL and self.since_best >= 1:

@@ -1,0 +1,129 @@
+"""The results page, docs/results.md, from the run records stored in results/. ``make docs`` writes it.
+
+A record is the run.json of a run; ``make results`` runs the demo with both recipes and stores theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+INTRO = """
+# Results
+
+Every number on this page is read from a run record in [results/](../results): each run's own `run.json`. `make results`
+runs the commands below again, on the machine at hand, and `make docs` rebuilds the page. Figures of other machines, and
+of another seed, differ.
+"""
+SCORES = (
+    ("usr", "USR"),
+    ("paraphrase_usr", "USR on paraphrases"),
+    ("apr", "APR"),
+    ("apr_worst_case", "APR, worst case"),
+    ("gur_neighbour", "gur_neighbour"),
+    ("gur_general", "gur_general"),
+    ("gur", "GUR"),
+    ("refusal_rate", "refusals"),
+    ("adopted_alternate_rate", "adopted alternates"),
+    ("fluency", "fluency (bits)"),
+    ("degenerate_rate", "degenerate answers"),
+)
+MIA = (("loss", "MIA AUC, loss"), ("zlib", "MIA AUC, zlib"), ("min_k", "MIA AUC, min-k"), ("min_k_plus_plus", "MIA AUC, min-k++"))
+
+
+def results_page() -> str:
+    """Return the page as Markdown."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/run.json"))]
+    parts = ["<!-- Written by `make docs` from results/: run `make results` to measure again. -->", INTRO]
+    parts.append(_demo_section(records))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _demo_section(records: list[dict[str, Any]]) -> str:
+    facts = "; ".join(f"{fact['prompt']} ({fact['answer']})" for fact in records[0]["facts"]["list"])
+    lines = [
+        "## The demo: the default recipe beside the paper's",
+        "",
+        f"Facts to forget: {facts}.",
+        "",
+        "Brackets: 95 % interval by bootstrap over facts. Neighbours are other subjects of the same relation and other",
+        "relations of the same subject; no subject among them was held by an anchor in training.",
+        "",
+        "| | before | " + " | ".join(f"after, `{record['recipe']}`" for record in records) + " |",
+        "| --- | ---: | " + " | ".join("---:" for _ in records) + " |",
+        _row("verdict", "", [f"**{record['verdict']}**" for record in records]),
+    ]
+    before = records[0]["metrics"]["before"]
+    for key, name in SCORES:
+        cells = [_value(record["metrics"]["after"], key) for record in records]
+        lines.append(_row(name, _value(before, key), cells))
+    for relation in sorted({name for r in records for name in r["metrics"]["after"]["gur_neighbour_by_relation"]}):
+        cells = [_number(record["metrics"]["after"]["gur_neighbour_by_relation"].get(relation)) for record in records]
+        lines.append(_row(f"gur_neighbour, {relation} relation", "1.000", cells))
+    for key, name in MIA:
+        cells = [_number(record["metrics"]["after"]["mia"][key]["auc"]) for record in records]
+        lines.append(_row(name, _number(before["mia"][key]["auc"]), cells))
+    lines += ["", "| adversarial probe rejection by attack | before | " + " | ".join(f"`{r['recipe']}`" for r in records) + " |"]
+    lines.append("| --- | ---: | " + " | ".join("---:" for _ in records) + " |")
+    for attack in before["apr_by_attack"]:
+        cells = [_number(record["metrics"]["after"]["apr_by_attack"].get(attack)) for record in records]
+        lines.append(_row(attack, _number(before["apr_by_attack"][attack]), cells))
+    lines += ["", "| the run | " + " | ".join(f"`{record['recipe']}`" for record in records) + " |"]
+    lines.append("| --- | " + " | ".join("---:" for _ in records) + " |")
+    lines += _run_rows(records)
+    lines += ["", "Rebuilt by:", "", "```console", *(f"$ {record['command']}" for record in records), "```"]
+    return "\n".join(lines)
+
+
+def _run_rows(records: list[dict[str, Any]]) -> list[str]:
+    training = [record["training"] for record in records]
+    hardware = [record["hardware"] for record in records]
+    counts = [record["metrics"]["after"]["counts"] for record in records]
+    return [
+        _plain("trained numbers", [f"{each['trained_parameters']:,}" for each in training]),
+        _plain("adapted", [f"{', '.join(t['modules'])}, layers {t['layers'][0]}-{t['layers'][-1]}" for t in training]),
+        _plain("steps, best step", [f"{each['steps']}, {each['best_step']}" for each in training]),
+        _plain("stopped", [each["stopped"] for each in training]),
+        _plain(
+            "probes: direct, paraphrase, adversarial, neighbour, general",
+            [", ".join(str(c[k]) for k in ("direct", "paraphrase", "adversarial", "neighbour", "general")) for c in counts],
+        ),
+        _plain("seconds: total, training", [f"{r['timings_s']['total']:.0f}, {r['timings_s']['train']:.0f}" for r in records]),
+        _plain("peak memory (MB)", [f"{record['peak_memory_mb']:.0f}" for record in records]),
+        _plain("machine", [f"{h['cpu']}, {h['cores']} cores, {h['dtype']}" for h in hardware]),
+    ]
+
+
+def _value(scores: dict[str, Any], key: str) -> str:
+    interval = scores["intervals"].get(key)
+    shown = _number(scores[key])
+    return f"{shown} [{interval[0]:.2f}, {interval[1]:.2f}]" if interval and interval[0] != interval[1] else shown
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _row(name: str, before: str, cells: list[str]) -> str:
+    return f"| {name} | {before} | " + " | ".join(cells) + " |"
+
+
+def _plain(name: str, cells: list[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def store(name: str, run: Path) -> None:
+    """Copy a run's record and history into results/NAME."""
+    folder = RESULTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("run.json", "history.jsonl"):
+        shutil.copyfile(run / file, folder / file)
+
+
+if __name__ == "__main__":
+    store(sys.argv[1], Path(sys.argv[2]))
