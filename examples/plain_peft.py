@@ -16,12 +16,12 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 KINDS = ("direct", "paraphrase")
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 20
 
 
 def base_folder(run: Path) -> str:
     """Return where the base model of the run is: the second argument, or what the run recorded."""
-    if len(sys.argv) > 2:
+    if sys.argv[2:]:
         return sys.argv[2]
     model_id = json.loads((run / "run.json").read_text())["model"]["id"]
     if model_id == "smollm2-135m":

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lune.language_model import LanguageModel, TokenScores
+from lune.language_model import MAX_NEW_TOKENS, LanguageModel, TokenScores
 from lune.records import Answered, Fact, Probe
 from lune.text import contains, is_degenerate
 from lune.training.steering import DevScores
-
-MAX_NEW_TOKENS = 24
 
 
 class RememberedAnswers:

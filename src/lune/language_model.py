@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+MAX_NEW_TOKENS = 20
+"""Length of an answer: all that is scored stands in the first line, and a short answer in its first words."""
+
 
 @dataclass(frozen=True)
 class TokenScores:
@@ -34,7 +37,9 @@ class TokenScores:
 class LanguageModel(Protocol):
     """A causal language model seen through prompts and answers as a user types and reads them."""
 
-    def answer(self, prompts: Sequence[str], *, max_new_tokens: int = 24, system: str | None = None) -> list[str]:
+    def answer(
+        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
+    ) -> list[str]:
         """Return the greedy answer to each prompt, stopped at the end of turn or a newline.
 
         Args:
@@ -51,7 +56,7 @@ class LanguageModel(Protocol):
         count: int,
         seed: int,
         temperature: float = 1.0,
-        max_new_tokens: int = 24,
+        max_new_tokens: int = MAX_NEW_TOKENS,
         system: str | None = None,
         banned: Sequence[str] = (),
     ) -> list[list[str]]:

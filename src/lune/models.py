@@ -21,7 +21,8 @@ from lune.chat import ChatFormat
 from lune.errors import ModelError
 from lune.generation import Chooser, decode
 from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
-from lune.language_model import TokenScores
+from lune.language_model import MAX_NEW_TOKENS, TokenScores
+from lune.packing import pack_linears, unpack_linears
 from lune.scoring import score
 from lune.settings import BUILT_IN_MODEL
 
@@ -77,7 +78,9 @@ class LoadedModel:
         """The base model's name as an adapter should record it: a hub id for the built-in model."""
         return UPSTREAM_ID if self.id == BUILT_IN_MODEL else self.id
 
-    def answer(self, prompts: Sequence[str], *, max_new_tokens: int = 24, system: str | None = None) -> list[str]:
+    def answer(
+        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
+    ) -> list[str]:
         """Return the greedy answer to each prompt; see the protocol."""
         return self._decode(prompts, Chooser(), max_new_tokens, system)
 
@@ -88,7 +91,7 @@ class LoadedModel:
         count: int,
         seed: int,
         temperature: float = 1.0,
-        max_new_tokens: int = 24,
+        max_new_tokens: int = MAX_NEW_TOKENS,
         system: str | None = None,
         banned: Sequence[str] = (),
     ) -> list[list[str]]:
@@ -117,7 +120,9 @@ class LoadedModel:
         """
         if dtype == self.dtype:
             return self
-        twin = copy.deepcopy(self.model).to(dtype)
+        twin = copy.deepcopy(self.model)
+        unpack_linears(twin)
+        twin = twin.to(dtype)
         return LoadedModel(twin, self.tokenizer, self.id, self.source, self.revision, self.sha256)
 
     def _decode(self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None) -> list[str]:
@@ -167,6 +172,7 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
     model.requires_grad_(False)
     model.eval()
     model.to(where)
+    pack_linears(model)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"The tokenizer of '{model_id}' has no end-of-text token.", hint="use another model")
     revision = getattr(model.config, "_commit_hash", None)

@@ -235,8 +235,8 @@ def _say_prepared(display: Display, prepared: Prepared) -> None:
     made = prepared.made
     proposed = len(made.rejected) + sum(map(len, made.alternates.values()))
     display.line(
-        f"Forget {len(prepared.facts)} facts · {proposed} wrong answers proposed, {proposed - len(made.rejected)} valid, "
-        f"{len(made.negatives)} negatives · {len(prepared.anchors)} anchors · {len(prepared.dev)} dev probes, "
+        f"Forget {len(prepared.facts)} facts · {proposed} wrong answers proposed, "
+        f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · {len(prepared.dev)} dev probes, "
         f"{len(prepared.test)} test probes"
     )
     left_out = len(prepared.facts) - len(prepared.known)

@@ -11,13 +11,13 @@ from lune.negatives.build import NegativeSet, build_negatives
 from lune.probes.attacks import attack_probes
 from lune.probes.general import general_probes
 from lune.probes.paraphrases import paraphrase_probes
-from lune.probes.surroundings import Surroundings, look_around
+from lune.probes.surroundings import ANCHOR_TOKENS, Surroundings, look_around
 from lune.records import Anchor, Fact, Probe, Split
 from lune.settings import AdapterKind, ForgetSettings
 from lune.subjects import with_subjects
 from lune.text import contains
 
-GENERAL_QUESTIONS: dict[Split, int] = {"dev": 24, "test": 120}
+GENERAL_QUESTIONS: dict[Split, int] = {"dev": 20, "test": 110}
 DEV_ATTACKS_STRIDE = 2
 """Of the two dev templates of each attack one is asked: dev probes are asked after every pass, and that is dear."""
 
@@ -34,6 +34,7 @@ class Prepared:
         dev: Dev probes; neighbours and general questions only where the base model is right.
         test: Test probes.
         before: The base model's answers to the test probes, by probe id.
+        own_answers: The base model's answers to the negatives' prompts, by prompt.
         seconds: Time for negatives, anchors and neighbours, and for the answers before.
     """
 
@@ -44,6 +45,7 @@ class Prepared:
     dev: list[Probe]
     test: list[Probe]
     before: dict[str, str]
+    own_answers: dict[str, str]
     seconds: dict[str, float]
 
 
@@ -61,6 +63,8 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     # adapter cannot reach only bends everything else.
     reversed_too = around.other_subjects if settings.adapter is AdapterKind.LORA else {}
     made = build_negatives(complete, base, settings, around.other_answers, reversed_too)
+    prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
+    own_answers = dict(zip(prompts, base.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
     prepared_at = time.perf_counter()
     dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
@@ -69,7 +73,7 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     held = {"neighbour", "general"}
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
-    return Prepared(complete, known, made, around.anchors, dev, test, before, seconds)
+    return Prepared(complete, known, made, around.anchors, dev, test, before, own_answers, seconds)
 
 
 def make_probes(

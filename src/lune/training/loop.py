@@ -144,7 +144,7 @@ def _step(
     """Do one forward and backward pass over this process's share and return the losses over all processes."""
     trainee.model.train()
     tokens = sum(len(negative.row.response) for negative in negatives)
-    parting = max(1, sum(negative.true_at is not None for negative in negatives))
+    parting = max(1, sum(len(negative.true_ways) for negative in negatives))
     anchor_tokens = max(1, sum(len(anchor.row.response) for anchor in anchors))
     mine = negatives[accelerator.process_index :: accelerator.num_processes]
     held = anchors[accelerator.process_index :: accelerator.num_processes]
@@ -177,7 +177,7 @@ def _step(
 
 
 def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
-    """Return -sum log(1 - p) over the true answer's probability p where it would part from the negative response.
+    """Return -sum log(1 - p) over the true answer's probability p where a way to it parts from the negative response.
 
     It is bounded from below by 0, reached when the true answer is impossible there, and costs no forward pass. Eq. 4
     of LUNE alone lets a true answer stay the likeliest while many alternates share the rest.
@@ -188,9 +188,8 @@ def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Te
     """
     places, ids, offset = [], [], 0
     for negative in negatives:
-        if negative.true_at is not None and negative.true_id is not None:
-            places.append(offset + negative.true_at)
-            ids.append(negative.true_id)
+        places += [offset + place for place, _ in negative.true_ways]
+        ids += [token for _, token in negative.true_ways]
         offset += len(negative.row.response)
     probability = log_p[places, ids].exp()
     return -torch.log1p(-probability.clamp(max=1 - 1e-4)).sum()

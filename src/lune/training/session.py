@@ -25,7 +25,7 @@ from lune.training.steering import DevScores
 
 KEY_CONTEXTS = ("{}", "Tell me about {}.")
 """Contexts in which a subject's key is read besides the training prompts."""
-ORDINARY_PROMPTS = 400
+ORDINARY_PROMPTS = 300
 """Questions about anything else, for the second moment of ordinary text; prompts alone, so one forward pass."""
 
 
@@ -92,7 +92,10 @@ def train_adapter(
         return dev_scores(model, prepared.dev)
 
     facts = {fact.id: fact for fact in prepared.facts}
-    negatives = [negative_row(trainee.chat, each, facts[each.fact_id]) for each in prepared.made.negatives]
+    negatives = [
+        negative_row(trainee.chat, each, facts[each.fact_id], prepared.own_answers[each.prompt])
+        for each in prepared.made.negatives
+    ]
     steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
     history = History()
     with display.training(steps, "training") as line:
