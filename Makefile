@@ -42,7 +42,7 @@ $(READY): pyproject.toml constraints.txt requirements-model.txt tools/make_venv.
 
 .PHONY: demo
 demo: $(READY)  ## Make the built-in model forget real facts and show the report
-	$(BIN)/lune demo
+	$(BIN)/lune demo || [ $$? -eq 1 ]  # 1: done, with another verdict than FORGOTTEN
 
 .PHONY: test
 test: $(READY)  ## Run the tests and print the coverage

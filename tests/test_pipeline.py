@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import lune
 from lune import adapters
 from lune.cli import main
 from lune.errors import RunError
+from lune.language_model import MAX_NEW_TOKENS
 from lune.models import LoadedModel, load_model
 from lune.records import Fact
 from lune.training import loop
@@ -117,7 +120,9 @@ def test_probes_answers_are_those_of_plain_peft(finished: Path, tiny_folder: Pat
             [{"role": "user", "content": probe["prompt"]}], add_generation_prompt=True, tokenize=False
         ))  # fmt: skip
         ids = torch.tensor([base.tokenizer(text, add_special_tokens=False)["input_ids"]])
-        whole = plain.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
+        whole = plain.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=MAX_NEW_TOKENS
+        )
         answer = str(base.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)).strip()
         assert (answer.splitlines() or [""])[0].strip() == probe["after"], probe["prompt"]
 
@@ -278,3 +283,15 @@ def test_two_runs_of_one_seed_leave_the_same_adapter(tiny_folder: Path, finished
     lune.forget(request, out=tmp_path / "run", model=str(tiny_folder), device="cpu", dtype="float32", **FORGETS)
     for name in ("adapter/adapter_model.safetensors", "negatives.jsonl", "probes.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_the_plain_peft_example_finds_the_reports_answers(
+    finished: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = Path(__file__).parents[1] / "examples" / "plain_peft.py"
+    monkeypatch.setattr(sys, "argv", [str(example), str(finished), str(tiny_folder)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(example), run_name="__main__")
+    asked = sum(row["kind"] in ("direct", "paraphrase") for row in rows_of(finished / "probes.jsonl"))
+    assert capsys.readouterr().out.strip().splitlines()[-1] == f"{asked} of {asked} answers are those of the report"
+    assert end.value.code == 0

@@ -33,7 +33,12 @@ SCORES = (
     ("fluency", "fluency (bits)"),
     ("degenerate_rate", "degenerate answers"),
 )
-MIA = (("loss", "MIA AUC, loss"), ("zlib", "MIA AUC, zlib"), ("min_k", "MIA AUC, min-k"), ("min_k_plus_plus", "MIA AUC, min-k++"))
+MIA = (
+    ("loss", "MIA AUC, loss"),
+    ("zlib", "MIA AUC, zlib"),
+    ("min_k", "MIA AUC, min-k"),
+    ("min_k_plus_plus", "MIA AUC, min-k++"),
+)
 
 
 def results_page() -> str:
@@ -68,7 +73,10 @@ def _demo_section(records: list[dict[str, Any]]) -> str:
     for key, name in MIA:
         cells = [_number(record["metrics"]["after"]["mia"][key]["auc"]) for record in records]
         lines.append(_row(name, _number(before["mia"][key]["auc"]), cells))
-    lines += ["", "| adversarial probe rejection by attack | before | " + " | ".join(f"`{r['recipe']}`" for r in records) + " |"]
+    lines += [
+        "",
+        "| adversarial probe rejection by attack | before | " + " | ".join(f"`{r['recipe']}`" for r in records) + " |",
+    ]
     lines.append("| --- | ---: | " + " | ".join("---:" for _ in records) + " |")
     for attack in before["apr_by_attack"]:
         cells = [_number(record["metrics"]["after"]["apr_by_attack"].get(attack)) for record in records]
@@ -91,9 +99,15 @@ def _run_rows(records: list[dict[str, Any]]) -> list[str]:
         _plain("stopped", [each["stopped"] for each in training]),
         _plain(
             "probes: direct, paraphrase, adversarial, neighbour, general",
-            [", ".join(str(c[k]) for k in ("direct", "paraphrase", "adversarial", "neighbour", "general")) for c in counts],
+            [
+                ", ".join(str(c[k]) for k in ("direct", "paraphrase", "adversarial", "neighbour", "general"))
+                for c in counts
+            ],
         ),
-        _plain("seconds: total, training", [f"{r['timings_s']['total']:.0f}, {r['timings_s']['train']:.0f}" for r in records]),
+        _plain(
+            "seconds: total, training",
+            [f"{r['timings_s']['total']:.0f}, {r['timings_s']['train']:.0f}" for r in records],
+        ),
         _plain("peak memory (MB)", [f"{record['peak_memory_mb']:.0f}" for record in records]),
         _plain("machine", [f"{h['cpu']}, {h['cores']} cores, {h['dtype']}" for h in hardware]),
     ]

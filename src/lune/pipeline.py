@@ -236,8 +236,8 @@ def _say_prepared(display: Display, prepared: Prepared) -> None:
     proposed = len(made.rejected) + sum(map(len, made.alternates.values()))
     display.line(
         f"Forget {len(prepared.facts)} facts · {proposed} wrong answers proposed, "
-        f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · {len(prepared.dev)} dev probes, "
-        f"{len(prepared.test)} test probes"
+        f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · "
+        f"{len(prepared.dev)} dev probes, {len(prepared.test)} test probes"
     )
     left_out = len(prepared.facts) - len(prepared.known)
     note = f" ({left_out} left out of the scores)" if left_out else ""

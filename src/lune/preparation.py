@@ -13,7 +13,7 @@ from lune.probes.general import general_probes
 from lune.probes.paraphrases import paraphrase_probes
 from lune.probes.surroundings import ANCHOR_TOKENS, Surroundings, look_around
 from lune.records import Anchor, Fact, Probe, Split
-from lune.settings import AdapterKind, ForgetSettings
+from lune.settings import ForgetSettings
 from lune.subjects import with_subjects
 from lune.text import contains
 
@@ -59,10 +59,7 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     complete = with_subjects(facts, base)
     known = known_facts(complete, base)
     around = look_around(complete, base, anchors=settings.anchors, seed=settings.seed)
-    # A keyed adapter acts where a subject is read. The reversed question does not name it, and training on what the
-    # adapter cannot reach only bends everything else.
-    reversed_too = around.other_subjects if settings.adapter is AdapterKind.LORA else {}
-    made = build_negatives(complete, base, settings, around.other_answers, reversed_too)
+    made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
     prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
     own_answers = dict(zip(prompts, base.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
     prepared_at = time.perf_counter()

@@ -132,7 +132,11 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     subjects = {fact.id: str(fact.subject) for fact in prepared.facts}
     places = {(subjects[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
     places |= {(subject, form.format(subject)): None for subject in subjects.values() for form in KEY_CONTEXTS}
-    contexts = [key_context(trainee, subject, prompt) for subject, prompt in places]
+    # Where the answer stands in the prompt, as in a reversed question or a choice, it is a key as well: a reversed
+    # question does not name the subject, and training on what no key reads would only bend everything else.
+    answers = {fact.id: fact.answer for fact in prepared.facts}
+    places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
+    contexts = [key_context(trainee, name, prompt) for name, prompt in places]
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
     ordinary = ordinary_prompts(list(subjects.values()), ORDINARY_PROMPTS, settings.seed)
     texts += [trainee.chat.encode(prompt) for prompt in ordinary]

@@ -14,6 +14,8 @@ COLLAPSE = 0.5
 """Share of degenerate dev answers from which the model counts as collapsed."""
 MOST_DEGENERATE = 0.10
 """Share of degenerate dev answers up to which an adapter is acceptable; the verdict's own threshold."""
+NOISE = 0.06
+"""Differences of rank that one or two dev probes make."""
 PATIENCE = 3
 """Evaluations without a better adapter after which a run that has forgotten stops."""
 
@@ -69,8 +71,13 @@ class Steering:
         """Take note of an evaluation and keep its adapter when it is the best so far."""
         self.evaluations += 1
         self.since_best += 1
-        if self.best_scores is None or self.rank(scores) > self.rank(self.best_scores):
+        if self.best_scores is None or self._beats(scores, self.best_scores):
             self.best, self.best_step, self.best_scores, self.since_best = adapter, step, scores, 0
+
+    def _beats(self, scores: DevScores, best: DevScores) -> bool:
+        """Return whether ``scores`` come before ``best``; within the noise the later adapter, of a lower rate, does."""
+        (fits, value), (best_fits, best_value) = self.rank(scores), self.rank(best)
+        return fits > best_fits or (fits == best_fits and value > best_value - NOISE)
 
     def reason_to_stop(self, scores: DevScores) -> str | None:
         """Return why training should end after this evaluation, or None."""

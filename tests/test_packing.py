@@ -1,0 +1,52 @@
+"""Packed linear maps answer as plain ones do and stay out of the way of training."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from lune.packing import pack_linears, unpack_linears
+
+
+@pytest.fixture
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 16, bias=False)).requires_grad_(False)
+
+
+@pytest.mark.parametrize("shape", [(1, 24), (7, 24), (3, 5, 24), (200, 24)])
+def test_packed_maps_give_what_plain_ones_give(network: nn.Sequential, shape: tuple[int, ...]) -> None:
+    inputs = torch.randn(shape)
+    expected = network(inputs)
+    pack_linears(network)
+    with torch.no_grad():
+        assert "forward" in network[0].__dict__
+        torch.testing.assert_close(network(inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_flow_through_packed_maps(network: nn.Sequential) -> None:
+    pack_linears(network)
+    inputs = torch.randn(2, 24, requires_grad=True)
+    network(inputs).sum().backward()
+    assert inputs.grad is not None
+    assert inputs.grad.abs().sum() > 0
+
+
+def test_a_copy_that_is_unpacked_follows_its_own_weights(network: nn.Sequential) -> None:
+    pack_linears(network)
+    twin = copy.deepcopy(network)
+    unpack_linears(twin)
+    for parameter in twin.parameters():
+        parameter.data.zero_()
+    with torch.no_grad():
+        assert not twin(torch.ones(1, 24)).any()
+        assert network(torch.ones(1, 24)).any()
+
+
+def test_maps_that_are_trained_or_not_float32_are_left_alone() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).to(torch.bfloat16).requires_grad_(False))
+    pack_linears(network)
+    assert all("forward" not in module.__dict__ for module in network)
