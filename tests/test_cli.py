@@ -235,7 +235,7 @@ def test_flags_win_over_the_file_the_file_over_the_recipe_the_recipe_over_the_de
     settings = invocation.settings
     assert (settings.rank, settings.learning_rate, settings.early_stop) == (32, 8e-3, False)
     assert settings.dropout == RECIPES["lune-paper"]["dropout"]
-    assert settings.batch_size == ForgetSettings().batch_size
+    assert settings.negatives_per_fact == ForgetSettings().negatives_per_fact
     assert (invocation.force, invocation.quiet) == (False, True)
 
 

@@ -56,13 +56,14 @@ def test_keys_are_the_whitened_means_of_what_a_plain_forward_pass_reads(family: 
     name = modules[1]
     read = [inputs(loaded, name, context.row.ids)[context.position] for context in contexts]
     means = torch.stack([(read[0] + read[1]) / 2, read[2]])
-    # The second moment leaves out what all texts share, which says nothing about any.
+    # What all texts share counts once for every text in the moment, and not at all in the ridge.
     shared = next(
         place for place, pair in enumerate(zip(*(text.ids for text in texts), strict=False)) if len(set(pair)) > 1
     )
-    x = torch.cat([inputs(loaded, name, text.ids)[shared:] for text in texts])
-    moment = x.T @ x / len(x)
-    moment += RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
+    own = torch.cat([inputs(loaded, name, text.ids)[shared:] for text in texts])
+    x = torch.cat([inputs(loaded, name, text.ids) for text in texts])
+    ridge = RIDGE * (own.square().sum(0) / len(own)).mean()
+    moment = x.T @ x / len(own) + ridge * torch.eye(x.shape[1])
     expected = torch.linalg.solve(moment, means.T).T
     expected /= (expected * means).sum(-1, keepdim=True)
     torch.testing.assert_close(made[name].double(), expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))

@@ -33,7 +33,7 @@ RECORD = {
 }  # fmt: skip
 SCORES = {"usr", "apr", "gur", "gur_neighbour", "gur_general", "mia", "refusal_rate"}
 # Plain LoRA with large steps: forgets the tiny model's facts for certain, within three passes.
-FORGETS = {"anchors": 40, "adapter": "lora", "layers": "all", "learning_rate": 0.01, "passes": 20}
+FORGETS = {"anchors": 40, "adapter": "lora", "layers": "all", "learning_rate": 0.01, "passes": 20, "batch_size": 16}
 
 pytestmark = pytest.mark.usefixtures("only_taught")
 
@@ -269,11 +269,11 @@ def test_an_interrupted_training_still_gives_a_scored_run(
 
 
 def test_the_keyed_recipe_runs_whole_and_keeps_the_neighbours(tiny_folder: Path, tmp_path: Path) -> None:
-    settings = {"anchors": 40, "learning_rate": 0.5, "dtype": "float32"}
+    settings = {"anchors": 40, "learning_rate": 0.5, "passes": 10, "batch_size": 16, "dtype": "float32"}
     run = lune.forget([fact("France"), fact("Japan")], out=tmp_path / "run", model=str(tiny_folder), **settings)
     written = record(run.folder)
     assert written["settings"]["adapter"] == "keyed"
-    assert written["training"]["adapter_rank"] == 2
+    assert written["training"]["adapter_rank"] == 4  # a key for each subject and each answer
     assert written["metrics"]["after"]["apr"] > written["metrics"]["before"]["apr"]
     assert written["metrics"]["after"]["gur_neighbour"] >= 0.8
 

@@ -29,7 +29,14 @@ from tiny import fact
 FACTS = [fact("France"), fact("Japan")]
 TRUE_ANSWERS = [(each.prompt, f"The capital of {each.subject} is {each.answer}.") for each in FACTS]
 # A width of 64 needs larger steps than the widths that real models have.
-KEYED = {"anchors": 40, "learning_rate": 0.5}
+KEYED = {
+    "anchors": 40,
+    "learning_rate": 0.5,
+    "passes": 10,
+    "batch_size": 16,
+    "anchor_weight": 2.0,
+    "rejection_weight": 1.0,
+}
 LORA = {**KEYED, "adapter": "lora", "learning_rate": 2e-3}
 Row = Mapping[str, float | int | str]
 
@@ -62,7 +69,14 @@ def trained_on(
     """Train an adapter with the settings ``given`` and leave it on ``model``."""
     settings = resolve(given)
     prepared = prepared_for(model, settings)
-    return train_adapter(model, prepared, settings, precision, Accelerator(cpu=True), Watcher(watch)), prepared
+    return train_adapter(
+        model,
+        prepared,
+        settings,
+        precision=precision,
+        accelerator=Accelerator(cpu=True),
+        display=Watcher(watch),
+    ), prepared
 
 
 def neighbours_kept(model: LoadedModel, prepared: Prepared) -> float:
@@ -93,7 +107,7 @@ def test_a_keyed_adapter_forgets_the_facts_and_keeps_their_neighbours(tiny_model
     assert trained.outcome.best is not None
     assert trained.outcome.best.usr >= 0.8
     assert trained.moved == "2 of 2"
-    assert (trained.rank, trained.layers, trained.modules) == (2, [0, 1], ["down_proj"])
+    assert (trained.rank, trained.layers, trained.modules) == (4, [0, 1], ["down_proj"])
     assert trained.parameters == 2 * 64 * 2, "B alone: two layers, width 64, two subjects"
     adapters.detach(tiny_model)
     assert true_log_probs(tiny_model) == pytest.approx(before, abs=1e-4)
@@ -160,7 +174,14 @@ def test_the_first_losses_are_those_of_the_base_model(tiny_model: LoadedModel) -
     scores = tiny_model.score([(each.prompt, each.response) for each in prepared.made.negatives])
     token_log_probs = [value for each in scores for value in each.log_probs]
     rows: list[Row] = []
-    train_adapter(tiny_model, prepared, settings, torch.float32, Accelerator(cpu=True), Watcher(rows.append))
+    train_adapter(
+        tiny_model,
+        prepared,
+        settings,
+        precision=torch.float32,
+        accelerator=Accelerator(cpu=True),
+        display=Watcher(rows.append),
+    )
     assert rows[0]["step"] == 1
     expected = -sum(token_log_probs) / len(token_log_probs)
     assert rows[0]["negative_loss"] == pytest.approx(expected, rel=1e-4)
@@ -361,7 +382,7 @@ def test_a_run_stops_when_it_has_forgotten_and_only_gets_worse() -> None:
 
 def test_a_run_that_finds_nothing_better_stops_after_its_patience() -> None:
     best = scores(1.0, 0.9)
-    worse = scores(0.99, 0.9)
+    worse = scores(0.99, 0.8)
     _, said = steered(best, *[worse] * PATIENCE)
     assert said[:-1] == [None] * PATIENCE
     assert said[-1] == f"no better adapter in {PATIENCE} evaluations"
