@@ -20,9 +20,8 @@ Every number on this page is read from a run record in [results/](../results): e
 runs the commands below again, on the machine at hand, and `make docs` rebuilds the page. Figures of other machines, and
 of another seed, differ.
 
-These are one seed and one request. The default recipe's settings were chosen while looking at the scores of this request
-and of one other of the same relations, so its column is no held-out result. The seconds of the `lune-paper` run were
-taken while tests ran on the same two cores.
+These are one seed and one request. The default recipe's settings were chosen while looking at the scores of this
+request and of one other of the same relations, so its column is no held-out result.
 """
 SCORES = (
     ("usr", "USR"),

@@ -91,8 +91,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     # LUNE (arXiv 2512.07375), App. B.1 and Sec. 4.5.
     "lune-paper": {
         "adapter": AdapterKind.LORA,
-        "passes": 10,
-        "batch_size": 16,
+        "passes": 4,
+        "batch_size": 8,
         "layers": "all",
         "rank": 16,
         "alpha": 16.0,

@@ -41,8 +41,8 @@ class Steering:
     """Keeps the best adapter and says when to stop.
 
     An adapter that has forgotten and whose utility drop is within ``max_drop`` beats every other. Among such, and where
-    there is none, forgetting and retention are weighed together, so a run ends neither with the adapter that merely
-    destroyed most nor with one that merely did nothing.
+    there is none, forgetting and retention are weighed together, twice each, so a run ends neither with the adapter
+    that merely destroyed most nor with one that merely did nothing.
 
     Attributes:
         max_drop: Largest accepted drop of dev GUR; LUNE Sec. 4: 0.005.
@@ -65,7 +65,7 @@ class Steering:
         """Return the sort key of an evaluation; larger is better."""
         excess = max(0.0, scores.degenerate - MOST_DEGENERATE)
         kept = 2 * min(scores.gur_neighbour, scores.gur_general) - 4 * excess
-        return scores.usr >= USR_ENOUGH and self.acceptable(scores), scores.usr + scores.apr + kept
+        return scores.usr >= USR_ENOUGH and self.acceptable(scores), 2 * (scores.usr + scores.apr) + kept
 
     def record(self, step: int, scores: DevScores, adapter: Mapping[str, torch.Tensor]) -> None:
         """Take note of an evaluation and keep its adapter when it is the best so far."""
