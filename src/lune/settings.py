@@ -69,7 +69,7 @@ class ForgetSettings(BaseModel):
     rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale numerator: the update is alpha / rank * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
-    learning_rate: float = Field(3e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(4e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
