@@ -22,7 +22,8 @@ def pack_linears(model: nn.Module) -> None:
     """
     linears = [module for module in model.modules() if type(module) is nn.Linear and _packable(module)]
     needed = sum(module.weight.numel() * 4 for module in linears)
-    if not torch.backends.mkldnn.is_available() or needed > psutil.virtual_memory().available / 2:
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or needed > psutil.virtual_memory().available / 2:
         return
     for module in linears:
         _pack(module)

@@ -69,14 +69,14 @@ class ForgetSettings(BaseModel):
     rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale numerator: the update is alpha / rank * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
-    learning_rate: float = Field(4e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(5e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
     passes: int = Field(4, ge=1, le=1000, description="Most passes over the negatives.")
     batch_size: int = Field(8, ge=1, le=4096, description="Negatives in one step, over all processes.")
     anchors: int = Field(160, ge=0, description="Self-made questions whose base answers are held by KL; 0 for none.")
-    anchor_weight: float = Field(4.0, ge=0, description="Weight of the KL to the base model on the anchors.")
+    anchor_weight: float = Field(6.0, ge=0, description="Weight of the KL to the base model on the anchors.")
     rejection_weight: float = Field(
         2.0, ge=0, description="Weight of pushing down the true answer where the way to it parts from the negative one."
     )
