@@ -353,7 +353,7 @@ def test_within_the_allowed_drop_more_forgetting_wins() -> None:
 
 
 def test_an_adapter_that_keeps_beats_one_that_forgets_more_and_breaks() -> None:
-    steering, _ = steered(scores(0.5, 0.5), scores(1.0, 1.0, neighbour=0.3))
+    steering, _ = steered(scores(0.8, 0.8), scores(1.0, 1.0, neighbour=0.3))
     assert steering.best_step == 1
 
 
