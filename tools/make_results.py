@@ -22,8 +22,8 @@ of another seed, differ.
 
 These are one seed and one request. The default recipe's settings were chosen while looking at the scores of this
 request and of one other of the same relations, so its column is no held-out result. A record holds every setting of its
-run; the defaults may have moved since. The paper's recipe stands beside it once `make results` has measured it. The seconds of the
-stored run were taken while tests ran on the same two cores: they are too high.
+run; the defaults may have moved since. The paper's recipe stands beside it once `make results` has measured it. The
+seconds of the stored run were taken while tests ran on the same two cores: they are too high.
 """
 SCORES = (
     ("usr", "USR"),
