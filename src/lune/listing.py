@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lune.catalogue import catalogue
 from lune.errors import ConfigError, unknown_name
 from lune.methods import METHODS
 
@@ -27,7 +28,7 @@ METRICS: dict[str, str] = {
 
 
 def _methods() -> list[dict[str, str]]:
-    return [{"method": each.name, "what it does": each.summary, "paper": each.paper} for each in METHODS.values()]
+    return [{"method": each.name, "what it does": each.summary, "paper": each.source} for each in METHODS.values()]
 
 
 def _metrics() -> list[dict[str, str]]:
@@ -41,7 +42,10 @@ def _attacks() -> list[dict[str, str]]:
 
 
 def _benchmarks() -> list[dict[str, str]]:
-    return []
+    return [
+        {"benchmark": each.name, "what it measures": each.summary, "source": each.source}
+        for each in catalogue("lune.benchmarks").values()
+    ]
 
 
 _KINDS: dict[str, Callable[[], list[dict[str, str]]]] = {

@@ -1,8 +1,10 @@
-"""LUNE's objective: cross-entropy on the negative response."""
+"""Cross-entropy on plausible wrong answers in a LoRA adapter; the true answer is never trained on."""
 
 from __future__ import annotations
 
 import torch
+
+SOURCE = "https://arxiv.org/abs/2512.07375"
 
 
 def loss(log_probs: torch.Tensor, tokens: int) -> torch.Tensor:

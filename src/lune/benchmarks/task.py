@@ -1,0 +1,47 @@
+"""The one shape into which every benchmark is brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lune.records import Fact, Probe
+
+TaughtText = tuple[str, str]
+"""A prompt and the response that is taught."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a model must be taught before it can forget, for benchmarks of fictitious facts.
+
+    Attributes:
+        everything: All texts: what the target model learns.
+        retained: Those without the forget set: what the retrain reference learns.
+    """
+
+    everything: tuple[TaughtText, ...]
+    retained: tuple[TaughtText, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to forget and all that is measured for it.
+
+    Attributes:
+        name: The benchmark and the part of it, such as ``tofu-forget05-20``; unique, fit for a folder's name.
+        facts: The forget request.
+        probes: The benchmark's own test probes, of all kinds; the tool's own attack probes come beside them.
+        teaching: What must be taught first, None for benchmarks of real facts.
+        members: Forget texts of a membership attack, (prompt, response); an empty prompt for raw text.
+        non_members: Texts of the same kind that no model was taught.
+        details: Rows that the benchmark's own protocol needs, by name.
+    """
+
+    name: str
+    facts: tuple[Fact, ...]
+    probes: tuple[Probe, ...] = ()
+    teaching: Teaching | None = None
+    members: tuple[TaughtText, ...] = ()
+    non_members: tuple[TaughtText, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
