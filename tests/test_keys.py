@@ -44,14 +44,16 @@ def test_the_last_mention_counts(tiny_model: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_keys_are_the_whitened_means_of_what_a_plain_forward_pass_reads(family: str) -> None:
+def test_keys_are_the_ridge_regression_on_what_a_plain_forward_pass_reads(family: str) -> None:
     loaded = make_random(family)
     prompts = ["What is the capital of France?", "Tell me about France.", "Name a colour of Lyon."]
     found = [key_context(loaded, "Lyon" if "Lyon" in prompt else "France", prompt) for prompt in prompts]
     contexts = [context for context in found if context]
     texts = [loaded.chat.encode(prompt, "Paris is.") for prompt in ("Name a city.", "What is the capital?")]
     modules = adapters.down_projections(loaded.model, [0, 1])
-    made = whitened_keys(loaded, modules, contexts, texts)
+    other = key_context(loaded, "Nice", "Name a colour of Nice.")
+    assert other is not None
+    made = whitened_keys(loaded, modules, contexts, texts, [other])
     assert list(made) == modules
     name = modules[1]
     read = [inputs(loaded, name, context.row.ids)[context.position] for context in contexts]
@@ -64,7 +66,10 @@ def test_keys_are_the_whitened_means_of_what_a_plain_forward_pass_reads(family: 
     x = torch.cat([inputs(loaded, name, text.ids) for text in texts])
     ridge = RIDGE * (own.square().sum(0) / len(own)).mean()
     moment = x.T @ x / len(own) + ridge * torch.eye(x.shape[1])
-    expected = torch.linalg.solve(moment, means.T).T
+    apart = inputs(loaded, name, other.row.ids)[other.position]
+    # Every context of a subject counts by its share in the subject's mean; France has two, Lyon one.
+    own_moment = (read[0].outer(read[0]) + read[1].outer(read[1])) / 2 + read[2].outer(read[2])
+    expected = torch.linalg.solve(moment + apart.outer(apart) + own_moment, means.T).T
     expected /= (expected * means).sum(-1, keepdim=True)
     torch.testing.assert_close(made[name].double(), expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))
     torch.testing.assert_close((made[name].double() * means).sum(-1), torch.ones(2).double(), rtol=1e-3, atol=0)
@@ -87,6 +92,16 @@ def test_a_key_answers_its_subject_and_hardly_any_other(tiny_model: LoadedModel)
         own = response.pop(COUNTRIES.index(country))
         assert own == pytest.approx(1, abs=1e-3)
         assert max(map(abs, response)) < 0.5
+
+
+def test_a_subject_in_the_prefix_that_all_prompts_share_is_read_there() -> None:
+    loaded = make_random("llama")
+    prompts = ["France: which city leads it?", "France: which colours has its flag of old?"]
+    contexts = [context for prompt in prompts if (context := key_context(loaded, "France", prompt))]
+    name = adapters.down_projections(loaded.model, [0])[0]
+    made = whitened_keys(loaded, [name], contexts, [loaded.chat.encode("Name a colour.")])[name][0].double()
+    for context in contexts:
+        assert float(made @ inputs(loaded, name, context.row.ids)[context.position]) == pytest.approx(1, abs=1e-2)
 
 
 def test_wide_models_take_several_passes_with_the_same_result(

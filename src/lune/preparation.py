@@ -31,6 +31,7 @@ class Prepared:
         known: The facts the base model answers rightly.
         made: Negatives, rejected ones, alternates.
         anchors: Prompts with the base model's answers, to be held.
+        look_alikes: Subjects close to the forgotten ones, each with a prompt it stands in; never those of a probe.
         dev: Dev probes; neighbours and general questions only where the base model is right.
         test: Test probes.
         before: The base model's answers to the test probes, by probe id.
@@ -42,6 +43,7 @@ class Prepared:
     known: list[Fact]
     made: NegativeSet
     anchors: list[Anchor]
+    look_alikes: list[tuple[str, str]]
     dev: list[Probe]
     test: list[Probe]
     before: dict[str, str]
@@ -70,7 +72,7 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     held = {"neighbour", "general"}
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
-    return Prepared(complete, known, made, around.anchors, dev, test, before, own_answers, seconds)
+    return Prepared(complete, known, made, around.anchors, around.look_alikes, dev, test, before, own_answers, seconds)
 
 
 def make_probes(

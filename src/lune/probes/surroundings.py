@@ -36,6 +36,8 @@ BEST_KNOWN = 80
 """Subjects are drawn from this many of the best known of their kind: about the others there is little to damage."""
 LONGEST_ANSWER = 4
 """Words of a neighbour's answer; a longer one is a description, which no later answer would repeat to the letter."""
+LOOK_ALIKES = 100
+"""Of each kind, how many of the best known are told apart from the forgotten subjects; a third of them is free."""
 NEIGHBOURS_PER_FACT: Mapping[Hand, int] = {"test": 8, "dev": 4, "anchor": 0}
 ANCHOR_SHARES = {"same": 0.45, "other": 0.25, "generic": 0.30}
 """Anchors by kind: same relation of other subjects, other relations of the forgotten, any relation of anything.
@@ -57,6 +59,7 @@ class Surroundings:
         other_answers: Short answers to each fact's question about other subjects, by fact id: of the right type by
             nature, so they serve as alternates.
         other_subjects: The subjects of the anchor hand, by fact id.
+        look_alikes: Subjects of the anchor hand, and things of the answers' kind, each with a prompt it stands in.
         examples: Answered questions of the same relation by fact id and split, for the in-context attack.
     """
 
@@ -64,6 +67,7 @@ class Surroundings:
     anchors: list[Anchor] = field(default_factory=list)
     other_answers: dict[str, list[str]] = field(default_factory=dict)
     other_subjects: dict[str, list[str]] = field(default_factory=dict)
+    look_alikes: list[tuple[str, str]] = field(default_factory=list)
     examples: dict[tuple[str, str], list[Neighbour]] = field(default_factory=dict)
 
 
@@ -110,6 +114,7 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
         _sort_in(question, [answers[wording] for wording in question.wordings], result)
     result.probes = [*_given(facts), *_capped(result.probes)]
     result.anchors = _make_anchors(facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed)
+    result.look_alikes = _look_alikes(facts, kind_of, result.other_subjects, seed)
     return result
 
 
@@ -260,6 +265,27 @@ def _same_anchors(fact: Fact, others: Sequence[str], chooser: random.Random) -> 
         clean = [prompt for prompt in prompts if not contains(prompt, fact.spellings)]
         columns.append([(prompt, other, "same") for prompt in chooser.sample(clean, len(clean))])
     return _dealt_evenly(columns)
+
+
+def _look_alikes(
+    facts: Sequence[Fact], kind_of: Mapping[str, str | None], known: Mapping[str, Sequence[str]], seed: int
+) -> list[tuple[str, str]]:
+    """Return subjects, and things like the answers, that keys must tell from the forgotten ones."""
+    chooser = random.Random(seed)
+    avoided = [text for fact in facts for text in (fact.subject or "", *fact.spellings) if text]
+    found: dict[tuple[str, str], None] = {}
+    for fact in facts:
+        kind, answer_kind = kind_of[fact.id], entity_type(fact.answer)
+        forms = [form.prompt for form in training_forms(fact, ()) if fact.subject and fact.subject in form.prompt]
+        for other in members(kind)[:LOOK_ALIKES] if kind else known[fact.id]:
+            prompts = [other, *(with_subject(form, fact.subject or "", other) for form in chooser.sample(forms, 1))]
+            found |= dict.fromkeys((other, prompt) for prompt in prompts)
+        found |= dict.fromkeys((other, other) for other in (members(answer_kind)[:LOOK_ALIKES] if answer_kind else ()))
+    return [
+        (other, prompt)
+        for other, prompt in found
+        if hand_of(other) == "anchor" and not contains(other, avoided) and not contains(prompt, avoided)
+    ]
 
 
 def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:

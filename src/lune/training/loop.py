@@ -24,6 +24,8 @@ from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores, Steering
 
 Tensor = torch.Tensor
+import os
+HINGE = float(os.environ.get("LUNE_HINGE", 0))
 Evaluate = Callable[[], DevScores]
 Report = Callable[[dict[str, float | int | str]], None]
 
@@ -156,6 +158,8 @@ def _step(
         log_p = logits.float().log_softmax(-1)
         is_negative = owners < len(mine)
         chosen = log_p.gather(-1, targets[:, None])[:, 0][is_negative]
+        if HINGE:
+            chosen = chosen * still_told(log_p, mine)
         negative_loss = objective(settings.method)(chosen, tokens)
         if settings.rejection_weight:
             rejection = true_answer_rejection(log_p, mine) / parting
@@ -193,6 +197,18 @@ def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Te
         offset += len(negative.row.response)
     probability = log_p[places, ids].exp()
     return -torch.log1p(-probability.clamp(max=1 - 1e-4)).sum()
+
+
+def still_told(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
+    """Weight per response token."""
+    weights, offset = [], 0
+    p = log_p.detach().exp()
+    for negative in negatives:
+        ways = [p[offset + place, token] for place, token in negative.true_ways]
+        weight = (torch.stack(ways).max() / HINGE).clamp(max=1) if ways else p.new_ones(())
+        weights.append(weight.expand(len(negative.row.response)))
+        offset += len(negative.row.response)
+    return torch.cat(weights)
 
 
 def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor, accelerator: Accelerator) -> None:

@@ -140,4 +140,11 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
     ordinary = ordinary_prompts(list(subjects.values()), ORDINARY_PROMPTS, settings.seed)
     texts += [trainee.chat.encode(prompt) for prompt in ordinary]
-    return whitened_keys(trainee, modules, [context for context in contexts if context], texts)
+    others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
+    return whitened_keys(
+        trainee,
+        modules,
+        [context for context in contexts if context],
+        texts,
+        [context for context in others if context],
+    )
