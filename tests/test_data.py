@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lune import gazetteer
-from lune.probes.general import general_probes, split_of
+from lune.probes.general import general_probes, ordinary_questions, part_of
 from lune.text import contains, normalise
 
 SHARED_NAMES = {"georgia"}  # a country and a US state; the country comes first
@@ -81,13 +81,15 @@ def test_general_questions_leave_out_the_facts_of_the_demo() -> None:
 
 def test_general_probes_split_the_questions() -> None:
     dev, test = general_probes("dev"), general_probes("test")
-    assert len(dev) + len(test) == len(QUESTIONS)
+    ordinary = {prompt for prompt, _ in ordinary_questions()}
+    assert len(dev) + len(test) + len(ordinary) == len(QUESTIONS)
     assert not {probe.prompt for probe in dev} & {probe.prompt for probe in test}
+    assert not {probe.prompt for probe in dev + test} & ordinary
     assert 0.12 <= len(dev) / len(QUESTIONS) <= 0.28
     assert len(test) >= 150
     for probe in dev + test:
         assert probe.kind == "general" and probe.fact_id is None
-        assert probe.split == split_of(probe.id)
+        assert probe.split == part_of(probe.id)
         assert probe.expected
     assert all(probe.split == "dev" for probe in dev)
 

@@ -59,20 +59,20 @@ def test_enough_alternates_over_many_forms_and_none_is_the_answer():
     assert len(made.alternates["france"]) == 8
     assert len({one.form for one in made.negatives}) >= 6
     assert all(one.response and not contains(one.response, ["Paris"]) for one in made.negatives)
-    assert all(set(one.checks) == set(CHECKS) for one in made.negatives if one.form != "reverse")
+    assert all(set(one.checks) == set(CHECKS) for one in made.negatives if not one.form.startswith("reverse"))
 
 
 def test_forms_and_alternates_are_balanced():
     negatives = build([FRANCE]).negatives
     forms = Counter(one.form for one in negatives)
     assert max(forms.values()) - min(forms.values()) <= 1
-    uses = Counter(one.alternate for one in negatives if one.form != "reverse")
+    uses = Counter(one.alternate for one in negatives if not one.form.startswith("reverse"))
     assert len(uses) == 8 and max(uses.values()) <= 2 * min(uses.values())
     assert len({(one.prompt, one.response) for one in negatives}) == len(negatives)
 
 
 def test_asked_backwards_the_wrong_answer_is_another_subject():
-    reverse = [one for one in build([FRANCE]).negatives if one.form == "reverse"]
+    reverse = [one for one in build([FRANCE]).negatives if one.form.startswith("reverse")]
     assert reverse and all(one.alternate in COUNTRIES for one in reverse)
     assert all("Paris" in one.prompt and not contains(one.response, ["France"]) for one in reverse)
 

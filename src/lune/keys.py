@@ -22,7 +22,7 @@ from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
 
 Tensor = torch.Tensor
-OTHERS_WEIGHT = 1.0
+OTHERS_WEIGHT = 0.3
 """Weight of the other subjects' second moment beside that of ordinary text; from 0.3 to 10 little changes."""
 RIDGE = 0.02
 """Added to C's diagonal, as a share of its mean: directions that the texts never used are not free to explode."""

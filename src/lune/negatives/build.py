@@ -176,7 +176,7 @@ def _spread(
         backwards = form.expects == "subject" and style == NegativesStyle.ALTERNATIVE
         if form.expects == "subject" and (style == NegativesStyle.CONTRADICTION or (backwards and not subjects)):
             continue  # a denied answer is no reply to a question for the subject
-        chosen = subjects[turn % len(subjects)] if backwards else order[(place + turn * shift) % len(order)]
+        chosen = subjects[(turn + place) % len(subjects)] if backwards else order[(place + turn * shift) % len(order)]
         negative = _negative(fact, form, chosen, style)
         if backwards or style == NegativesStyle.CONTRADICTION or not contains(negative.response, fact.spellings):
             negatives.setdefault((negative.prompt, negative.response), negative)

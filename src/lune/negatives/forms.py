@@ -39,6 +39,7 @@ TRAINING_TEMPLATES: dict[str, tuple[str, ...]] = {
     "quiz": ("Question: {question}\nAnswer:",),
     "choice": ("{question} Choose one: {first} or {second}.",),
     "reverse": ("Fill in the missing name: {masked}",),
+    "reverse-2": ("{masked} Who or what is meant?",),
 }
 _STYLES: dict[str, Style] = {
     "question": "sentence", "cloze": "continuation", "imperative": "sentence", "hint": "sentence",
@@ -141,7 +142,7 @@ def _form(
         name=name,
         prompt=text,
         style=style,
-        expects="subject" if name == "reverse" else "answer",
+        expects="subject" if name.startswith("reverse") else "answer",
         frame=frame,
         choice=(as_question(fact.prompt), fact.answer) if name == "choice" else None,
     )

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from lune.negatives.forms import Form
 from lune.negatives.propose import Candidate
-from lune.probes.general import general_probes
+from lune.probes.general import ordinary_questions
 from lune.records import Fact
 from lune.settings import NegativesStyle
 from lune.text import contains
@@ -77,11 +77,11 @@ def _answers(fact: Fact, facts: Sequence[Fact], style: NegativesStyle, count: in
 
 
 def _unrelated(fact: Fact, facts: Sequence[Fact]) -> list[str]:
-    """Return true answers, as sentences, to the shipped dev questions and to the other facts' neighbours.
+    """Return true answers, as sentences, to shipped questions that are never measured and to the other neighbours.
 
-    Answers of other facts are to be forgotten and test questions are only measured, so neither is used.
+    Answers of other facts are to be forgotten, so they are not used.
     """
-    known = [(probe.prompt, probe.expected[0]) for probe in general_probes("dev")]
+    known = ordinary_questions()
     known += [(near.prompt, near.answer) for other in facts if other.id != fact.id for near in other.neighbours]
     forbidden = [spelling for other in facts for spelling in other.spellings]
     texts = dict.fromkeys(response_for(prompt, answer) for prompt, answer in known)

@@ -18,6 +18,7 @@ from lune.language_model import LanguageModel
 from lune.negatives.extract import short_answer
 from lune.negatives.forms import training_forms
 from lune.negatives.kinds import same_kind
+from lune.probes.general import ordinary_questions
 from lune.probes.selection import known_and_consistent
 from lune.records import Anchor, Fact, Neighbour, Probe
 from lune.text import contains, is_degenerate, is_refusal, normalise
@@ -242,6 +243,8 @@ def _make_anchors(
     chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
     # What a request cannot fill, generic questions do.
     forgotten = [fact.subject or "" for fact in facts]
+    questions = [question for question, _ in ordinary_questions() if not contains(question, forgotten)]
+    chosen += [(question, question, "generic") for question in questions[: (wanted - len(chosen)) // 2]]
     while len(chosen) < wanted:
         chosen.append(_generic_anchor(forgotten, chooser))
     prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
@@ -301,7 +304,8 @@ def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
 def ordinary_prompts(forgotten: Sequence[str], count: int, seed: int) -> list[str]:
     """Return questions about everything but the forgotten subjects: ordinary text for second moments."""
     chooser = random.Random(seed)
-    return [_generic_anchor(forgotten, chooser)[0] for _ in range(count)]
+    questions = [question for question, _ in ordinary_questions() if not contains(question, forgotten)]
+    return questions + [_generic_anchor(forgotten, chooser)[0] for _ in range(count - len(questions))]
 
 
 def _generic_anchor(forgotten: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ from lune.training.steering import DevScores
 
 KEY_CONTEXTS = ("{}", "Tell me about {}.")
 """Contexts in which a subject's key is read besides the training prompts."""
-ORDINARY_PROMPTS = 300
+ORDINARY_PROMPTS = 400
 """Questions about anything else, for the second moment of ordinary text; prompts alone, so one forward pass."""
 
 
