@@ -256,21 +256,17 @@ def test_find_entities_gives_what_stands_in_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "subject", "other", "expected"),
+    ("template", "name", "expected"),
     [
-        ("What is the capital of France?", "France", "Japan", "What is the capital of Japan?"),
-        ("What is the capital of France?", "France", "Netherlands", "What is the capital of the Netherlands?"),
-        ("What is the capital of the Netherlands?", "the Netherlands", "France", "What is the capital of France?"),
-        ("Netherlands and France", "Netherlands", "Peru", "Peru and France"),
-        ("France has which capital?", "France", "Philippines", "The Philippines has which capital?"),
-        ("The Bahamas is where?", "Bahamas", "Gambia", "The Gambia is where?"),
-        ("How long is the Nile?", "Nile", "Rhine", "How long is the Rhine?"),
-        ("what is france's flag?", "France", "Italy", "what is Italy's flag?"),
-        ("Where is Niger?", "Nigeria", "Peru", "Where is Niger?"),
+        ("What is the capital of {}?", "Japan", "What is the capital of Japan?"),
+        ("What is the capital of {}?", "Netherlands", "What is the capital of the Netherlands?"),
+        ("How far is {} from the Earth?", "Moon", "How far is the Moon from the Earth?"),
+        ("How long is the {}?", "Nile", "How long is the Nile?"),
+        ('What is "{}" about?', "Emma", 'What is "Emma" about?'),
     ],
 )
-def test_swap(text: str, subject: str, other: str, expected: str) -> None:
-    assert gazetteer.swap(text, subject, other) == expected
+def test_ask_about(template: str, name: str, expected: str) -> None:
+    assert gazetteer.ask_about(template, name) == expected
 
 
 # --- synonyms

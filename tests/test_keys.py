@@ -7,7 +7,7 @@ import torch
 
 from architectures import CONFIGS, make_random
 from lune import adapters, keys
-from lune.keys import RIDGE, KeyContext, key_context, whitened_keys
+from lune.keys import OTHERS_WEIGHT, RIDGE, KeyContext, key_context, whitened_keys
 from lune.models import LoadedModel
 from tiny import CAPITALS, question
 
@@ -35,6 +35,28 @@ def test_a_context_is_where_the_subject_was_read(chat: bool) -> None:
         "france", context.row, context.position
     )
     assert key_context(loaded, "Japan", "In France, what is the capital?") is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "prompt", "read"),
+    [
+        ("AI", "Who paid for AI in Dubai, said AI?", "said AI"),
+        ("Au", "Is Au found in Australia?", "Is Au"),
+        ("Straße", "Weißstraße near Straße, now?", "near Straße"),
+    ],
+)
+def test_only_the_whole_name_in_the_users_turn_is_a_key(subject: str, prompt: str, read: str) -> None:
+    loaded = make_random("llama")
+    context = key_context(loaded, subject, prompt)
+    assert context is not None
+    assert str(loaded.tokenizer.decode(context.row.ids[: context.position + 1])).endswith(read)
+
+
+def test_the_templates_own_words_are_no_key() -> None:
+    loaded = make_random("llama")
+    rendered = loaded.chat.render("Hello?")
+    word = next(word for word in rendered.replace("<", " ").replace(">", " ").split() if word.isalpha())
+    assert key_context(loaded, word, "Hello?") is None
 
 
 def test_the_last_mention_counts(tiny_model: LoadedModel) -> None:
@@ -69,7 +91,7 @@ def test_keys_are_the_ridge_regression_on_what_a_plain_forward_pass_reads(family
     apart = inputs(loaded, name, other.row.ids)[other.position]
     # Every context of a subject counts by its share in the subject's mean; France has two, Lyon one.
     own_moment = (read[0].outer(read[0]) + read[1].outer(read[1])) / 2 + read[2].outer(read[2])
-    expected = torch.linalg.solve(moment + apart.outer(apart) + own_moment, means.T).T
+    expected = torch.linalg.solve(moment + OTHERS_WEIGHT * apart.outer(apart) + own_moment, means.T).T
     expected /= (expected * means).sum(-1, keepdim=True)
     torch.testing.assert_close(made[name].double(), expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))
     torch.testing.assert_close((made[name].double() * means).sum(-1), torch.ones(2).double(), rtol=1e-3, atol=0)

@@ -19,19 +19,38 @@ def negative(response: str, alternate: str) -> Negative:
     return Negative("f1", "question", FACT.prompt, response, alternate, "request")
 
 
-def test_the_ways_part_where_the_true_answer_and_the_models_own_words_do(tiny_model: LoadedModel) -> None:
+def parting(ours: tuple[int, ...], theirs: tuple[int, ...]) -> int:
+    return next(place for place, pair in enumerate(zip(ours, theirs, strict=False)) if len(set(pair)) > 1)
+
+
+def test_the_true_answer_parts_where_it_would_stand(tiny_model: LoadedModel) -> None:
     chat = tiny_model.chat
-    row = negative_row(chat, negative("The capital of France is Oslo.", "Oslo"), FACT, "Paris is the capital.")
-    replaced = chat.encode(FACT.prompt, "The capital of France is Paris.").response
-    own = chat.encode(FACT.prompt, "Paris is the capital.").response
-    place = next(i for i, (ours, theirs) in enumerate(zip(row.row.response, replaced, strict=False)) if ours != theirs)
-    assert row.true_ways == ((0, own[0]), (place, replaced[place]))
+    row = negative_row(chat, negative("The capital of France is Oslo.", "Oslo"), FACT)
+    told = chat.encode(FACT.prompt, "The capital of France is Paris.").response
+    place = parting(row.row.response, told)
+    assert row.true_ways == ((place, told[place]),)
     assert place > 0
 
 
-def test_own_words_that_do_not_give_the_fact_are_no_way_to_it(tiny_model: LoadedModel) -> None:
-    made = negative("I do not know.", "no idea")
-    assert negative_row(tiny_model.chat, made, FACT, "It is Madrid.").true_ways == ()
+def test_asked_backwards_the_true_answer_is_the_subject(tiny_model: LoadedModel) -> None:
+    prompt = "Fill in the missing name: The capital of ___ is Paris."
+    made = Negative("f1", "reverse", prompt, "Spain", "Spain", "request", expects="subject")
+    told = tiny_model.chat.encode(prompt, "France").response
+    row = negative_row(tiny_model.chat, made, FACT)
+    place = parting(row.row.response, told)
+    assert row.true_ways == ((place, told[place]),)
+
+
+def test_every_spelling_is_a_way(tiny_model: LoadedModel) -> None:
+    fact = Fact("f1", FACT.prompt, "Paris", subject="France", aliases=("Lutetia",))
+    row = negative_row(tiny_model.chat, negative("It is Oslo.", "Oslo"), fact)
+    told = [tiny_model.chat.encode(FACT.prompt, f"It is {name}.").response for name in ("Paris", "Lutetia")]
+    expected = [(parting(row.row.response, each), each[parting(row.row.response, each)]) for each in told]
+    assert list(row.true_ways) == list(dict.fromkeys(expected))
+
+
+def test_a_response_without_an_alternate_has_no_way(tiny_model: LoadedModel) -> None:
+    assert negative_row(tiny_model.chat, negative("I do not know.", "no idea"), FACT).true_ways == ()
 
 
 def test_rejection_is_the_log_of_one_minus_the_probability_at_each_way() -> None:
@@ -46,3 +65,13 @@ def test_rejection_is_zero_once_the_true_answer_is_impossible_and_finite_when_it
     row = [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
     assert float(true_answer_rejection(torch.tensor([[-100.0, 0.0]]), row)) < 1e-6
     assert math.isfinite(float(true_answer_rejection(torch.tensor([[0.0, -100.0]]), row)))
+
+
+def test_the_more_certain_the_true_answer_the_stronger_the_push() -> None:
+    pushes = []
+    for logit in (2.0, 10.0, 20.0):
+        logits = torch.tensor([[logit, 0.0, 0.0]], requires_grad=True)
+        true_answer_rejection(logits.log_softmax(-1), [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]).backward()
+        assert logits.grad is not None
+        pushes.append(float(logits.grad[0, 0]))
+    assert 0.5 < pushes[0] < pushes[1] <= pushes[2] <= 1.001

@@ -90,6 +90,14 @@ def down_projections(model: nn.Module, layers: Sequence[int]) -> list[str]:
     return names
 
 
+def training_mode(model: nn.Module) -> None:
+    """Put the adapter's own dropout to work and no other: the base model must stay what the anchors recall."""
+    model.eval()
+    for name, module in model.named_modules():
+        if "lora_dropout" in name:
+            module.train()
+
+
 def chosen_layers(text: str, total: int, kind: AdapterKind) -> list[int]:
     """Return the layers that ``--layers`` means for a model of ``total`` layers.
 

@@ -205,23 +205,13 @@ def _before_noun(rest: str) -> bool:
     return after is not None and after[1].casefold() not in _AFTER_LANGUAGES
 
 
-def swap(text: str, subject: str, other: str) -> str:
-    """Return ``text`` about ``other`` instead of ``subject``, the article "the" put or dropped as the names need.
+def ask_about(template: str, name: str) -> str:
+    """Return a question template about ``name``, with "the" where the name takes one and the template has none.
 
-    "the capital of the Netherlands" becomes "the capital of France", and the other way round.
+    "What is the currency of {}?" becomes "What is the currency of the Netherlands?".
     """
-    subject, other = _without_article(subject), _without_article(other)
-    had, needs = _takes_article(subject), _takes_article(other)
-
-    def put(match: re.Match[str]) -> str:
-        before = match["article"] or ""
-        if had and not needs:
-            before = ""
-        elif needs and not before:
-            before = "The " if match.start() == 0 else "the "
-        return before + other
-
-    return re.sub(rf"(?<!\w)(?P<article>the\s+)?{re.escape(subject)}(?!\w)", put, text, flags=re.IGNORECASE)
+    bare = '"{}"' in template or "the {}" in template or not _takes_article(name)
+    return template.format(name if bare else f"the {name}")
 
 
 @lru_cache(maxsize=1)

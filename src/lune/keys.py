@@ -9,6 +9,7 @@ excite it. The idea of leaving other inputs alone by a projection is that of Alp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,12 +41,15 @@ class KeyContext:
 
 
 def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | None:
-    """Return where ``subject`` ends in ``prompt`` as the model reads it, or None when it does not occur."""
+    """Return where ``subject`` last ends in ``prompt`` as the model reads it, or None when it does not occur there."""
     text = loaded.chat.render(prompt)
-    start = text.casefold().rfind(subject.casefold())
-    if start < 0:
+    # The user's turn alone: a short name may well occur in the template's own words.
+    begin = text.rfind(prompt.strip())
+    named = re.compile(rf"(?<!\w){re.escape(subject)}(?!\w)", re.IGNORECASE)
+    found = list(named.finditer(text, begin, begin + len(prompt.strip()))) if begin >= 0 else []
+    if not found:
         return None
-    end = start + len(subject)
+    end = found[-1].end()
     encoded = loaded.tokenizer(text, add_special_tokens=not loaded.chat.has_template, return_offsets_mapping=True)
     ids = loaded.chat.encode(prompt)
     spans = encoded["offset_mapping"]
@@ -77,11 +81,10 @@ def whitened_keys(
     for group in _groups(loaded, modules):
         read = _read(loaded, group, contexts)
         apart = _read(loaded, group, others) if others else {}
-        for name, (moment, diagonal) in _second_moments(loaded, group, texts).items():
-            if name in apart:
-                moment = moment + OTHERS_WEIGHT * apart[name].T @ apart[name] / len(apart[name])
-            owners = torch.tensor([subjects.index(context.subject) for context in contexts])
-            result[name] = _whiten(read[name], owners, moment, RIDGE * diagonal)
+        owners = torch.tensor([subjects.index(context.subject) for context in contexts])
+        for name, (ordinary, diagonal) in _second_moments(loaded, group, texts).items():
+            near = OTHERS_WEIGHT * apart[name].T @ apart[name] / len(apart[name]) if others else 0.0
+            result[name] = _whiten(read[name], owners, ordinary + near, RIDGE * diagonal)
     return result
 
 

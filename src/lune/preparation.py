@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lune.evaluation import RememberedAnswers, ask, known_facts
 from lune.negatives.build import NegativeSet, build_negatives
+from lune.negatives.own_words import in_own_words
 from lune.probes.attacks import attack_probes
 from lune.probes.general import general_probes
 from lune.probes.paraphrases import paraphrase_probes
-from lune.probes.surroundings import ANCHOR_TOKENS, Surroundings, look_around
+from lune.probes.surroundings import Surroundings, look_around
 from lune.records import Anchor, Fact, Probe, Split
-from lune.settings import ForgetSettings
+from lune.settings import ForgetSettings, NegativesStyle
 from lune.subjects import with_subjects
 from lune.text import contains
+from lune.wording import named_in
 
 GENERAL_QUESTIONS: dict[Split, int] = {"dev": 20, "test": 110}
 DEV_ATTACKS_STRIDE = 2
@@ -35,7 +37,6 @@ class Prepared:
         dev: Dev probes; neighbours and general questions only where the base model is right.
         test: Test probes.
         before: The base model's answers to the test probes, by probe id.
-        own_answers: The base model's answers to the negatives' prompts, by prompt.
         seconds: Time for negatives, anchors and neighbours, and for the answers before.
     """
 
@@ -47,7 +48,6 @@ class Prepared:
     dev: list[Probe]
     test: list[Probe]
     before: dict[str, str]
-    own_answers: dict[str, str]
     seconds: dict[str, float]
 
 
@@ -63,7 +63,9 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     around = look_around(complete, base, anchors=settings.anchors, seed=settings.seed)
     made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
     prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
-    own_answers = dict(zip(prompts, base.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
+    if settings.negatives_style == NegativesStyle.ALTERNATIVE:
+        own_answers = dict(zip(prompts, base.answer(prompts), strict=True))
+        made = replace(made, negatives=in_own_words(made.negatives, complete, own_answers))
     prepared_at = time.perf_counter()
     dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
@@ -72,7 +74,7 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     held = {"neighbour", "general"}
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
-    return Prepared(complete, known, made, around.anchors, around.look_alikes, dev, test, before, own_answers, seconds)
+    return Prepared(complete, known, made, around.anchors, around.look_alikes, dev, test, before, seconds)
 
 
 def make_probes(
@@ -91,7 +93,11 @@ def make_probes(
     the dev paraphrases. Dev probes exist for known facts only; the others cannot tell anything.
     """
     backgrounds = dict(
-        zip((f.id for f in facts), base.answer([f"Tell me about {f.subject}." for f in facts]), strict=True)
+        zip(
+            (f.id for f in facts),
+            base.answer([f"Tell me about {named_in(f.prompt, f.subject or f.prompt)}." for f in facts]),
+            strict=True,
+        )
     )
     probes: list[Probe] = []
     for fact in facts if split == "test" else known:

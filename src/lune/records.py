@@ -63,6 +63,7 @@ class Negative:
         alternate: The short wrong answer inside ``response``.
         origin: ``request``, ``relation``, ``model``, ``model-unaware``, ``endpoint`` or a style's own.
         checks: Names of the checks the alternate passed.
+        expects: Whether the prompt wants the fact's answer or, asked backwards, its subject.
     """
 
     fact_id: str
@@ -72,6 +73,11 @@ class Negative:
     alternate: str
     origin: str
     checks: tuple[str, ...] = ()
+    expects: Literal["answer", "subject"] = "answer"
+
+    def truths(self, fact: Fact) -> tuple[str, ...]:
+        """Return the spellings of what would be the true response to this prompt."""
+        return fact.spellings if self.expects == "answer" or not fact.subject else (fact.subject,)
 
 
 @dataclass(frozen=True)

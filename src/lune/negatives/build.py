@@ -193,6 +193,7 @@ def _negative(fact: Fact, form: Form, chosen: Accepted, style: NegativesStyle) -
         alternate=chosen.alternate,
         origin=chosen.origin,
         checks=chosen.checks,
+        expects=form.expects,
     )
 
 

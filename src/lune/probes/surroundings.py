@@ -10,19 +10,20 @@ import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Literal, TypeVar
 
-from lune.gazetteer import entity_type, kinds, members, other_relations
+from lune.gazetteer import ask_about, entity_type, kinds, members, other_relations
 from lune.language_model import LanguageModel
 from lune.negatives.extract import short_answer
 from lune.negatives.forms import training_forms
 from lune.negatives.kinds import same_kind
-from lune.probes.general import ordinary_questions
+from lune.probes.general import general_probes, ordinary_questions
 from lune.probes.selection import known_and_consistent
-from lune.records import Anchor, Fact, Neighbour, Probe
+from lune.records import Anchor, Fact, Neighbour, Probe, Split
 from lune.text import contains, is_degenerate, is_refusal, normalise
-from lune.wording import to_imperative, with_subject
+from lune.wording import named_in, to_imperative, with_subject
 
 Hand = Literal["test", "dev", "anchor"]
 Item = TypeVar("Item")
@@ -31,12 +32,13 @@ TEST_TENTHS, DEV_TENTHS = 4, 2
 """Of all subjects, how many tenths fall into the test and the dev hand; the rest are anchors."""
 SUBJECTS_PER_FACT: Mapping[Hand, int] = {"test": 14, "dev": 6, "anchor": 24}
 """Other subjects taken for each fact; inconsistent answers then drop out of test and dev."""
-ASKED_FOR_ALTERNATES = 10
+ASKED_FOR_ALTERNATES = 16
 """Of the anchor hand, how many are asked the fact's own question, for alternates of the right type."""
 BEST_KNOWN = 80
 """Subjects are drawn from this many of the best known of their kind: about the others there is little to damage."""
 LONGEST_ANSWER = 4
 """Words of a neighbour's answer; a longer one is a description, which no later answer would repeat to the letter."""
+SPLITS: tuple[Split, ...] = ("dev", "test")
 LOOK_ALIKES = 100
 """Of each kind, how many of the best known are told apart from the forgotten subjects; a third of them is free."""
 NEIGHBOURS_PER_FACT: Mapping[Hand, int] = {"test": 8, "dev": 4, "anchor": 0}
@@ -99,6 +101,7 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
         seed: Decides which subjects are asked about.
     """
     forgotten = {normalise(fact.subject or "") for fact in facts}
+    given = [neighbour.prompt for fact in facts for neighbour in fact.neighbours]
     kind_of = {fact.id: entity_type(fact.subject or "") for fact in facts}
     similar = _similar_subjects([fact for fact in facts if not kind_of[fact.id]], model, seed)
     questions: list[_Question] = []
@@ -106,7 +109,7 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     for fact in facts:
         kind = kind_of[fact.id]
         pool = list(members(kind)) if kind else similar[fact.id]
-        others = _others(pool, forgotten, seed, fact)
+        others = _others(pool, forgotten, given, seed, fact)
         result.other_subjects[fact.id] = others["anchor"]
         questions += _same_relation(fact, others)
         questions += _other_relations(fact, kind)
@@ -119,13 +122,16 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     return result
 
 
-def _others(pool: Sequence[str], forgotten: set[str], seed: int, fact: Fact) -> dict[Hand, list[str]]:
+def _others(
+    pool: Sequence[str], forgotten: set[str], given: Sequence[str], seed: int, fact: Fact
+) -> dict[Hand, list[str]]:
     hands: dict[Hand, list[str]] = {"test": [], "dev": [], "anchor": []}
     chooser = random.Random(f"{seed}-{fact.id}")
     head = pool[:BEST_KNOWN]
     for other in chooser.sample(head, len(head)):
         hand = hand_of(other)
-        clash = (
+        # Neighbours that the requester gave are their yardstick: nothing about their subjects is trained.
+        clash = any(contains(prompt, [other]) for prompt in given) or (
             contains(other, [fact.subject or ""]) or contains(fact.prompt, [other]) or contains(other, fact.spellings)
         )
         if normalise(other) not in forgotten and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
@@ -142,7 +148,7 @@ def _same_relation(fact: Fact, others: Mapping[Hand, Sequence[str]]) -> Iterable
 
 def _other_relations(fact: Fact, kind: str | None) -> Iterable[_Question]:
     for template in other_relations(kind) if kind else ():
-        prompt = template.format(fact.subject)
+        prompt = ask_about(template, fact.subject or "")
         if normalise(prompt) != normalise(fact.prompt) and hand_of(template) != "anchor":
             yield _Question(fact, fact.subject or "", "other", hand_of(template), _wordings(prompt))
 
@@ -163,7 +169,8 @@ def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings) 
     short = short_answer(prompt, answers[0])
     if not short or len(short.split()) > LONGEST_ANSWER or contains(short, fact.spellings) or is_refusal(answers[0]):
         return
-    if question.relation == "same":
+    if question.hand == "anchor":
+        # Answers about test and dev subjects would be trained as wrong answers, and bend what is measured.
         result.other_answers.setdefault(fact.id, []).append(short)
     if question.hand == "anchor" or not known_and_consistent(prompt, short, answers):
         return
@@ -243,6 +250,8 @@ def _make_anchors(
     chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
     # What a request cannot fill, generic questions do.
     forgotten = [fact.subject or "" for fact in facts]
+    given = [normalise(neighbour.prompt) for fact in facts for neighbour in fact.neighbours]
+    chosen = [row for row in chosen if normalise(row[0]) not in given]
     questions = [question for question, _ in ordinary_questions() if not contains(question, forgotten)]
     chosen += [(question, question, "generic") for question in questions[: (wanted - len(chosen)) // 2]]
     while len(chosen) < wanted:
@@ -294,9 +303,10 @@ def _look_alikes(
 def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
     subject = fact.subject or ""
     templates = [template for template in other_relations(kind) if hand_of(template) == "anchor"] if kind else []
-    prompts = [template.format(subject) for template in templates] + [
-        f"Tell me about {subject}.",
-        f"What is {subject} known for?",
+    named = named_in(fact.prompt, subject)
+    prompts = [ask_about(template, subject) for template in templates] + [
+        f"Tell me about {named}.",
+        f"What is {named} known for?",
     ]
     return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
 
@@ -312,8 +322,16 @@ def _generic_anchor(forgotten: Sequence[str], chooser: random.Random) -> tuple[s
     while True:
         kind = chooser.choice(kinds())
         subject, template = chooser.choice(members(kind)), chooser.choice(other_relations(kind))
-        if hand_of(subject) == "anchor" and not contains(subject, forgotten):
-            return template.format(subject), subject, "generic"
+        prompt = ask_about(template, subject)
+        measured = normalise(prompt) in _measured()
+        if hand_of(subject) == "anchor" and not measured and not contains(subject, forgotten):
+            return prompt, subject, "generic"
+
+
+@lru_cache(maxsize=1)
+def _measured() -> frozenset[str]:
+    """Return the general questions that are asked to measure."""
+    return frozenset(normalise(probe.prompt) for split in SPLITS for probe in general_probes(split))
 
 
 def _dealt_evenly(columns: Sequence[Sequence[Item]]) -> list[Item]:

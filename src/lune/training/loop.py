@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from peft import PeftModel
 
-from lune.adapters import load_state, state, trained
+from lune.adapters import load_state, state, trained, training_mode
 from lune.batching import make_batch, response_logits
 from lune.errors import RunError
 from lune.methods import objective
@@ -24,8 +24,7 @@ from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores, Steering
 
 Tensor = torch.Tensor
-import os
-HINGE = float(os.environ.get("LUNE_HINGE", 0))
+HINGE = float(__import__("os").environ.get("LUNE_HINGE", "0"))
 Evaluate = Callable[[], DevScores]
 Report = Callable[[dict[str, float | int | str]], None]
 
@@ -106,12 +105,13 @@ def train(
                 rows = [negatives[index] for index in order[start : start + settings.batch_size]]
                 held = [next(anchor_stream) for _ in rows] if settings.anchor_weight and anchors else []
                 losses = _step(trainee, rows, held, settings, accelerator=accelerator, parameters=parameters)
+                rate = float(schedule.get_last_lr()[0])
                 optimiser.step()
                 schedule.step()
                 optimiser.zero_grad()
                 step += 1
                 seconds += time.perf_counter() - began
-                add({"step": step, "pass": begun, **losses, "learning_rate": float(schedule.get_last_lr()[0])})
+                add({"step": step, "pass": begun, **losses, "learning_rate": rate})
             scores = evaluate()
             steering.record(step, scores, state(model))
             add(_evaluation_row(step, begun, scores))
@@ -144,7 +144,7 @@ def _step(
     parameters: Sequence[torch.nn.Parameter],
 ) -> dict[str, float]:
     """Do one forward and backward pass over this process's share and return the losses over all processes."""
-    trainee.model.train()
+    training_mode(trainee.model)
     tokens = sum(len(negative.row.response) for negative in negatives)
     parting = max(1, sum(len(negative.true_ways) for negative in negatives))
     anchor_tokens = max(1, sum(len(anchor.row.response) for anchor in anchors))
@@ -181,7 +181,7 @@ def _step(
 
 
 def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
-    """Return -sum log(1 - p) over the true answer's probability p where a way to it parts from the negative response.
+    """Return -sum log(1 - p) over the true answer's probability p where it would part from the negative response.
 
     It is bounded from below by 0, reached when the true answer is impossible there, and costs no forward pass. Eq. 4
     of LUNE alone lets a true answer stay the likeliest while many alternates share the rest.
@@ -190,22 +190,35 @@ def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Te
         log_p: Log-probabilities at all response tokens, rows in the order of ``negatives`` first, [N, V].
         negatives: The rows.
     """
+    places, ids = _true_ways(negatives)
+    if not places:
+        return log_p.new_zeros(())
+    # log(1 - p) as the sum over all other tokens: where p is nearly 1 the gradient must not vanish.
+    others = log_p[places].scatter(1, torch.tensor(ids, device=log_p.device)[:, None], -math.inf)
+    return -others.logsumexp(-1).sum()
+
+
+def _true_ways(negatives: Sequence[NegativeRow]) -> tuple[list[int], list[int]]:
+    """Return the rows of the log-probabilities and the tokens at which the true answers part."""
     places, ids, offset = [], [], 0
     for negative in negatives:
         places += [offset + place for place, _ in negative.true_ways]
         ids += [token for _, token in negative.true_ways]
         offset += len(negative.row.response)
-    probability = log_p[places, ids].exp()
-    return -torch.log1p(-probability.clamp(max=1 - 1e-4)).sum()
+    return places, ids
 
 
 def still_told(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
-    """Weight per response token."""
+    """Return by how much each response token is still pushed, [N]: less and less once the true answer is unlikely.
+
+    A negative whose true answer has a probability below ``HINGE`` has done its work, and more of it would only carry
+    over to other facts.
+    """
     weights, offset = [], 0
-    p = log_p.detach().exp()
     for negative in negatives:
-        ways = [p[offset + place, token] for place, token in negative.true_ways]
-        weight = (torch.stack(ways).max() / HINGE).clamp(max=1) if ways else p.new_ones(())
+        places, ids = _true_ways([negative])
+        told = [log_p[offset + place, token].detach().exp() for place, token in zip(places, ids, strict=True)]
+        weight = (torch.stack(told).max() / HINGE).clamp(max=1) if told else log_p.new_ones(())
         weights.append(weight.expand(len(negative.row.response)))
         offset += len(negative.row.response)
     return torch.cat(weights)

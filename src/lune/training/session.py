@@ -22,6 +22,7 @@ from lune.training.anchors import anchor_rows
 from lune.training.loop import TrainingOutcome, train
 from lune.training.rows import negative_row
 from lune.training.steering import DevScores
+from lune.wording import named_in
 
 KEY_CONTEXTS = ("{}", "Tell me about {}.")
 """Contexts in which a subject's key is read besides the training prompts."""
@@ -92,10 +93,7 @@ def train_adapter(
         return dev_scores(model, prepared.dev)
 
     facts = {fact.id: fact for fact in prepared.facts}
-    negatives = [
-        negative_row(trainee.chat, each, facts[each.fact_id], prepared.own_answers[each.prompt])
-        for each in prepared.made.negatives
-    ]
+    negatives = [negative_row(trainee.chat, each, facts[each.fact_id]) for each in prepared.made.negatives]
     steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
     history = History()
     with display.training(steps, "training") as line:
@@ -131,7 +129,8 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     modules = adapters.down_projections(trainee.model, layers)
     subjects = {fact.id: str(fact.subject) for fact in prepared.facts}
     places = {(subjects[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
-    places |= {(subject, form.format(subject)): None for subject in subjects.values() for form in KEY_CONTEXTS}
+    named = {str(fact.subject): named_in(fact.prompt, str(fact.subject)) for fact in prepared.facts}
+    places |= {(subject, form.format(named[subject])): None for subject in named for form in KEY_CONTEXTS}
     # Where the answer stands in the prompt, as in a reversed question or a choice, it is a key as well: a reversed
     # question does not name the subject, and training on what no key reads would only bend everything else.
     answers = {fact.id: fact.answer for fact in prepared.facts}

@@ -48,6 +48,7 @@ class Steering:
         max_drop: Largest accepted drop of dev GUR; LUNE Sec. 4: 0.005.
         best: The adapter's tensors at the best evaluation, None before the first.
         best_step: The step of that evaluation.
+        highest: The highest rank seen.
     """
 
     max_drop: float
@@ -56,6 +57,7 @@ class Steering:
     best_scores: DevScores | None = None
     evaluations: int = field(default=0)
     since_best: int = field(default=0)
+    highest: tuple[bool, float] = (False, float("-inf"))
 
     def acceptable(self, scores: DevScores) -> bool:
         """Return whether utility is kept within ``max_drop`` and answers are not broken."""
@@ -71,13 +73,12 @@ class Steering:
         """Take note of an evaluation and keep its adapter when it is the best so far."""
         self.evaluations += 1
         self.since_best += 1
-        if self.best_scores is None or self._beats(scores, self.best_scores):
+        (fits, value), (most_fits, most) = self.rank(scores), self.highest
+        # Within the noise of the highest rank seen the later adapter, of a lower rate, is kept. Compared with the one
+        # kept last, many small losses would add up.
+        if fits > most_fits or (fits == most_fits and value > most - NOISE):
             self.best, self.best_step, self.best_scores, self.since_best = adapter, step, scores, 0
-
-    def _beats(self, scores: DevScores, best: DevScores) -> bool:
-        """Return whether ``scores`` come before ``best``; within the noise the later adapter, of a lower rate, does."""
-        (fits, value), (best_fits, best_value) = self.rank(scores), self.rank(best)
-        return fits > best_fits or (fits == best_fits and value > best_value - NOISE)
+        self.highest = max(self.highest, (fits, value))
 
     def reason_to_stop(self, scores: DevScores) -> str | None:
         """Return why training should end after this evaluation, or None."""

@@ -1,0 +1,59 @@
+"""Negative responses in the model's own words: what it says today, with the wrong answer in the true one's place.
+
+A response worded otherwise than the model would word it teaches a new wording as well, and that is felt far from the
+fact. In its own words only the answer changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from lune.records import Fact, Negative
+from lune.text import contains
+
+
+def in_own_words(
+    negatives: Sequence[Negative], facts: Sequence[Fact], own_answers: Mapping[str, str]
+) -> list[Negative]:
+    """Return the negatives, every second of a prompt's form in the model's own words where these give the true answer.
+
+    The others keep their plain wording: under an attack the model may be led away from its own.
+
+    Args:
+        negatives: Negatives whose response is a plain wrong answer.
+        facts: The facts they are about.
+        own_answers: What the base model answers to each prompt.
+    """
+    by_id = {fact.id: fact for fact in facts}
+    seen: dict[tuple[str, str], int] = {}
+    result = []
+    for negative in negatives:
+        key = (negative.fact_id, negative.form)
+        turn = seen[key] = seen.get(key, -1) + 1
+        own = None if turn % 2 else own_words(negative, by_id[negative.fact_id], own_answers[negative.prompt])
+        result.append(replace(negative, response=own) if own else negative)
+    return result
+
+
+def own_words(negative: Negative, fact: Fact, own_answer: str) -> str | None:
+    """Return ``own_answer`` up to the true answer, which gives way to the alternate; None where it is not given.
+
+    Args:
+        negative: The negative example.
+        fact: The fact it is about.
+        own_answer: What the base model answers to the negative's prompt.
+    """
+    places = []
+    for spelling in negative.truths(fact):
+        found = re.search(rf"(?<!\w){re.escape(spelling)}(?!\w)", own_answer, re.IGNORECASE)
+        if found:
+            places.append((found.start(), -found.end()))
+    if not places:
+        return None
+    opening = own_answer[: min(places)[0]]
+    # An opening that hints at the truth, as by an inflected alias, is no place for a wrong answer.
+    if contains(opening, negative.truths(fact)):
+        return None
+    return f"{opening}{negative.alternate}" + ("." if opening.strip() else "")
