@@ -64,5 +64,9 @@ class LanguageModel(Protocol):
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
-        """Return the token scores of each (prompt, response), over the response's tokens only."""
+        """Return the token scores of each (prompt, response), over the response's tokens only.
+
+        With an empty prompt the response is raw text, without a template; its first token has none before it and is
+        not scored where the tokenizer puts no token of its own at the start.
+        """
         ...

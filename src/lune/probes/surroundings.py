@@ -84,7 +84,9 @@ def hand_of(text: str) -> Hand:
     return "test" if tenth < TEST_TENTHS else "dev" if tenth < TEST_TENTHS + DEV_TENTHS else "anchor"
 
 
-def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int) -> Surroundings:
+def look_around(
+    facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int, held_out: Sequence[str] = ()
+) -> Surroundings:
     """Ask the base model about the neighbourhood of ``facts`` and return what it says.
 
     Args:
@@ -92,8 +94,9 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
         model: The base model.
         anchors: How many anchors to make.
         seed: Decides which subjects are asked about.
+        held_out: Subjects that others test on: none becomes a neighbour, an anchor or the source of an alternate.
     """
-    forgotten = {normalise(fact.subject or "") for fact in facts}
+    avoided = {normalise(name) for name in (*held_out, *(fact.subject or "" for fact in facts))}
     kind_of = {fact.id: entity_type(fact.subject or "") for fact in facts}
     similar = _similar_subjects([fact for fact in facts if not kind_of[fact.id]], model, seed)
     questions: list[_Question] = []
@@ -101,7 +104,7 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     for fact in facts:
         kind = kind_of[fact.id]
         pool = list(members(kind)) if kind else similar[fact.id]
-        others = _others(pool, forgotten, seed, fact)
+        others = _others(pool, avoided, seed, fact)
         result.other_subjects[fact.id] = others["anchor"]
         questions += _same_relation(fact, others)
         questions += _other_relations(fact, kind)
@@ -109,11 +112,13 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     for question in questions:
         _sort_in(question, [answers[wording] for wording in question.wordings], result)
     result.probes = [*_given(facts), *_capped(result.probes)]
-    result.anchors = _make_anchors(facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed)
+    result.anchors = _make_anchors(
+        facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, held_out=held_out
+    )
     return result
 
 
-def _others(pool: Sequence[str], forgotten: set[str], seed: int, fact: Fact) -> dict[Hand, list[str]]:
+def _others(pool: Sequence[str], avoided: set[str], seed: int, fact: Fact) -> dict[Hand, list[str]]:
     hands: dict[Hand, list[str]] = {"test": [], "dev": [], "anchor": []}
     chooser = random.Random(f"{seed}-{fact.id}")
     head = pool[:BEST_KNOWN]
@@ -122,7 +127,7 @@ def _others(pool: Sequence[str], forgotten: set[str], seed: int, fact: Fact) -> 
         clash = (
             contains(other, [fact.subject or ""]) or contains(fact.prompt, [other]) or contains(other, fact.spellings)
         )
-        if normalise(other) not in forgotten and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
+        if normalise(other) not in avoided and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
             hands[hand].append(other)
     return hands
 
@@ -230,15 +235,16 @@ def _make_anchors(
     *,
     wanted: int,
     seed: int,
+    held_out: Sequence[str],
 ) -> list[Anchor]:
     chooser = random.Random(seed)
     same = _dealt_evenly([_same_anchors(fact, other_subjects[fact.id], chooser) for fact in facts])
     other = _dealt_evenly([_other_anchors(fact, kind_of[fact.id]) for fact in facts])
     chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
     # What a request cannot fill, generic questions do.
-    forgotten = [fact.subject or "" for fact in facts]
+    avoided = [*(fact.subject or "" for fact in facts), *held_out]
     while len(chosen) < wanted:
-        chosen.append(_generic_anchor(forgotten, chooser))
+        chosen.append(_generic_anchor(avoided, chooser))
     prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
     answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
     spellings = [spelling for fact in facts for spelling in fact.spellings]
@@ -272,17 +278,17 @@ def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
     return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
 
 
-def ordinary_prompts(forgotten: Sequence[str], count: int, seed: int) -> list[str]:
-    """Return questions about everything but the forgotten subjects: ordinary text for second moments."""
+def ordinary_prompts(avoided: Sequence[str], count: int, seed: int) -> list[str]:
+    """Return questions about everything but the subjects to be avoided: ordinary text for second moments."""
     chooser = random.Random(seed)
-    return [_generic_anchor(forgotten, chooser)[0] for _ in range(count)]
+    return [_generic_anchor(avoided, chooser)[0] for _ in range(count)]
 
 
-def _generic_anchor(forgotten: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:
+def _generic_anchor(avoided: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:
     while True:
         kind = chooser.choice(kinds())
         subject, template = chooser.choice(members(kind)), chooser.choice(other_relations(kind))
-        if hand_of(subject) == "anchor" and not contains(subject, forgotten):
+        if hand_of(subject) == "anchor" and not contains(subject, avoided):
             return template.format(subject), subject, "generic"
 
 
