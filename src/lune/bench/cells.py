@@ -45,7 +45,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be read: {error}.", hint=f"rm -r {path.parent} and run the bench again") from error
+        raise OutputError(
+            f"{path} cannot be read: {error}.", hint=f"rm -r {path.parent} and run the bench again"
+        ) from error
 
 
 def task_hash(task: Task) -> str:
@@ -54,7 +56,7 @@ def task_hash(task: Task) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return a value that JSON has no form for; sets in an order of their own, for Python's changes with the process."""
+    """Return a value that JSON has no form for; sets sorted, for their own order changes with the process."""
     return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
 
 
@@ -104,7 +106,9 @@ def read_protocol(folder: Path) -> Measured:
     try:
         return dict(json.loads(gzip.decompress(packed.read_bytes())))
     except (OSError, EOFError, ValueError) as error:
-        raise OutputError(f"{packed} cannot be read: {error}.", hint=f"rm -r {folder} and run the bench again") from error
+        raise OutputError(
+            f"{packed} cannot be read: {error}.", hint=f"rm -r {folder} and run the bench again"
+        ) from error
 
 
 def write_scores(folder: Path, scores: ProtocolScores) -> None:

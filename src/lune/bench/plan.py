@@ -59,12 +59,16 @@ def read_columns(text: str) -> tuple[str, ...]:
     """
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     known = list(dict.fromkeys([BEFORE, *RECIPES, *METHODS, REFERENCE]))
-    problems = [f"--methods: unknown column '{name}'.{did_you_mean(name, known)}" for name in names if name not in known]
+    problems = [
+        f"--methods: unknown column '{name}'.{did_you_mean(name, known)}" for name in names if name not in known
+    ]
     problems += [f"--methods: {name} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if not names:
         problems = ["--methods: no column is named"]
     if problems:
-        raise ConfigError(_first(problems), problems=problems, hint=f"--methods {','.join(DEFAULT_COLUMNS)}; also: {', '.join(known)}")
+        raise ConfigError(
+            _first(problems), problems=problems, hint=f"--methods {','.join(DEFAULT_COLUMNS)}; also: {', '.join(known)}"
+        )
     return names
 
 
@@ -75,7 +79,9 @@ def read_seeds(text: str) -> tuple[int, ...]:
         ConfigError: When one is not a whole number of at least 0, is there twice, or none is named.
     """
     names = [part.strip() for part in text.split(",") if part.strip()]
-    problems = [f"--seeds: got '{name}'; allowed: whole numbers of at least 0" for name in names if not name.isdecimal()]
+    problems = [
+        f"--seeds: got '{name}'; allowed: whole numbers of at least 0" for name in names if not name.isdecimal()
+    ]
     seeds = tuple(int(name) for name in names if name.isdecimal())
     problems += [f"--seeds: {seed} is there twice" for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     if not names:
@@ -98,14 +104,18 @@ def read_options(benchmark: Benchmark, changes: Sequence[str], *, quick: bool) -
         if not equals:
             problems.append(f"--set {change}: allowed: key=value")
         elif key not in benchmark.settings:
-            problems.append(f"--set {change}: {benchmark.name} has no option '{key}'.{did_you_mean(key, list(options))}")
+            problems.append(
+                f"--set {change}: {benchmark.name} has no option '{key}'.{did_you_mean(key, list(options))}"
+            )
         elif isinstance(benchmark.settings[key], int) and not value.removeprefix("-").isdecimal():
             problems.append(f"--set {change}: allowed: a whole number")
         else:
             options[key] = int(value) if isinstance(benchmark.settings[key], int) else value
     if problems:
         known = ", ".join(f"{key}={value}" for key, value in benchmark.settings.items()) or "none"
-        raise ConfigError(_first(problems), problems=problems, hint=f"options of {benchmark.name}, as published: {known}")
+        raise ConfigError(
+            _first(problems), problems=problems, hint=f"options of {benchmark.name}, as published: {known}"
+        )
     return options
 
 

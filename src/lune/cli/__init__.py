@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lune import __version__
+from lune.cli.bench import bench
 from lune.cli.demo import demo
 from lune.cli.evaluate import evaluate
 from lune.cli.failures import INTERRUPTED, exit_status, usage_error
@@ -68,6 +69,13 @@ app.command(
         "lune negatives facts.jsonl", "lune negatives facts.jsonl --negatives-per-fact 16 --out negatives.jsonl"
     )
 )(negatives)
+app.command(
+    epilog=epilog(
+        "lune bench tofu --quick",
+        "lune bench tofu --data ./tofu --set split=forget01 --methods before,lune",
+        "lune bench --table runs/bench-tofu",
+    )
+)(bench)
 app.command(epilog=epilog("lune ls methods", "lune ls attacks"))(ls)
 
 
