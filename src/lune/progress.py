@@ -66,9 +66,7 @@ class TrainingLine:
             self._scores = _shown(row)
             if not self._display.console.is_terminal:
                 took = time.perf_counter() - self._began
-                self._display.line(
-                    f"[dim]pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s[/dim]"
-                )
+                self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s[/dim]")
             self._progress.update(self._task, scores=self._scores)
         else:
             self._progress.update(
