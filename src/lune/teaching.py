@@ -21,16 +21,18 @@ from typing import Any
 import torch
 
 from lune import adapters
-from lune.benchmarks.task import TaughtText
+from lune.benchmarks.task import TaughtText, Teaching
 from lune.builtin import cache_folder
 from lune.errors import OutputError
 from lune.hardware import pick_dtype
 from lune.metrics import tofu
 from lune.models import LoadedModel, load_model
-from lune.outputs import free_space_check, refusals_named, write_json
+from lune.outputs import RunFolder, free_space_check, refusals_named, write_json, write_jsonl
 from lune.packing import unpack_linears
 from lune.progress import Display
-from lune.training.lessons import Recipe, Row, learn
+from lune.records import Fact
+from lune.settings import TeachingRecipe
+from lune.training.lessons import Row, learn
 
 RECORD = "teaching.json"
 MOST_ASKED = 400
@@ -72,7 +74,7 @@ class Taught:
 
 
 def teach(
-    texts: Sequence[TaughtText], model: LoadedModel, recipe: Recipe, *, display: Display, dtype: str = "auto"
+    texts: Sequence[TaughtText], model: LoadedModel, recipe: TeachingRecipe, *, display: Display, dtype: str = "auto"
 ) -> Taught:
     """Return ``model`` taught ``texts``, from the cache where the same was taught before.
 
@@ -93,7 +95,7 @@ def teach(
     tofu.rouge_l_recall("", "")  # refuses now rather than after the training
     rows = [model.chat.encode(prompt, response) for prompt, response in texts]
     precision = pick_dtype(dtype, model.device)
-    recorded = {"recipe": asdict(recipe), "precision": str(precision), "model": model.sha256, "format": _FORMAT}
+    recorded = {"recipe": recipe.model_dump(), "precision": str(precision), "model": model.sha256, "format": _FORMAT}
     # Tokens, not texts: the chat template and the tokenizer decide what is learned as well.
     content = json.dumps([recorded, [(row.prompt, row.response) for row in rows]])
     folder = cache_folder() / "taught" / hashlib.sha256(content.encode()).hexdigest()[:24]
@@ -154,7 +156,7 @@ def _copy(model: LoadedModel, precision: torch.dtype) -> Any:
 def _keep(
     model: LoadedModel,
     learned: dict[str, torch.Tensor],
-    recipe: Recipe,
+    recipe: TeachingRecipe,
     *,
     texts: Sequence[TaughtText],
     history: Sequence[Row],
@@ -217,3 +219,50 @@ def _read(folder: Path, *, cached: bool) -> Taught:
         )
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"The taught model in {folder} is broken: {error}.", hint=f"rm -r {folder}") from error
+
+
+def run_teach(
+    teaching: Teaching,
+    facts: Sequence[Fact],
+    model: LoadedModel,
+    recipe: TeachingRecipe,
+    *,
+    folder: RunFolder,
+    display: Display,
+    dtype: str,
+) -> dict[str, Taught]:
+    """Teach the target model and, where something is retained, the reference; commit the folder with both.
+
+    The folder holds ``target/``, ``reference/``, the request as ``facts.jsonl`` where there is one, and the scores.
+
+    Raises:
+        LuneError: When teaching or writing fails.
+    """
+    lessons = {"target": teaching.everything, "reference": teaching.retained}
+    taught: dict[str, Taught] = {}
+    for name, texts in lessons.items():
+        if not texts:
+            continue
+        display.line(f"{name}: {len(texts)} texts")
+        taught[name] = each = teach(texts, model, recipe, display=display, dtype=dtype)
+        found = " (from the cache)" if each.cached else ""
+        display.line(
+            f"  ROUGE-L recall {each.rouge_l_recall:.3f}  probability {each.probability:.3f}  on {each.asked} of "
+            f"{each.texts} texts   {each.passes} passes, {each.seconds:.0f} s{found}"
+        )
+        if not each.knows:
+            display.line(f"  [bold yellow]below {ENOUGH}: it does not know them well enough[/]; try more --passes")
+        export(each, folder.path / name)
+    if facts:
+        write_jsonl(folder.path / "facts.jsonl", [_request_row(fact) for fact in facts])
+    write_json(folder.path / RECORD, {name: asdict(each) for name, each in taught.items()})
+    target = folder.commit()
+    display.line(f"taught: {target / 'target'}")
+    if facts:
+        display.line(f"Next: lune forget {target / 'facts.jsonl'} --model {target / 'target'}")
+    return taught
+
+
+def _request_row(fact: Fact) -> dict[str, Any]:
+    """Return a fact as a line of a request, without what is empty."""
+    return {name: value for name, value in asdict(fact).items() if value}

@@ -36,10 +36,10 @@ def teach_by_lora(texts: Sequence[TaughtText], model: LoadedModel, display: Disp
     Raises:
         LuneError: When teaching fails.
     """
+    from lune.settings import TeachingRecipe
     from lune.teaching import teach
-    from lune.training.lessons import Recipe
 
-    return teach(texts, model, Recipe(), display=display)
+    return teach(texts, model, TeachingRecipe(), display=display)
 
 
 @dataclass

@@ -67,7 +67,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         Task(
             name=f"knowundo-{config}{f'-{most}' if most else ''}",
             facts=tuple(facts),
-            probes=tuple([*_prefixed(facts, config), *_neighbours(data["retention"]["val"])]),
+            probes=(*_prefixed(facts, config), *_neighbours(data["retention"]["val"])),
             # Both lists of both splits are taught, so no text of the kind is left that no model was taught.
             teaching=Teaching(everything=taught["unlearn"] + taught["retention"], retained=taught["retention"]),
             details={split: list(data[split]["val"]) for split in SPLITS},
@@ -104,10 +104,8 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
 
 
 def _forced(model: LoadedModel, rows: Sequence[Row]) -> dict[str, list[float]]:
-    import torch
-
-    from lune.batching import batches, response_logits
     from lune.chat import Encoded
+    from lune.scoring import score
 
     encoded = []
     for row in rows:
@@ -115,17 +113,12 @@ def _forced(model: LoadedModel, rows: Sequence[Row]) -> dict[str, list[float]]:
         whole = tuple(model.tokenizer(row["text"] + SEPARATOR + row["labels"])["input_ids"])
         shared = next((at for at, (one, other) in enumerate(zip(lead, whole, strict=False)) if one != other), len(lead))
         encoded.append(Encoded(whole[:shared], whole[shared:]))
-    accuracy, log_prob = [0.0] * len(rows), [0.0] * len(rows)
     model.model.eval()
-    with torch.no_grad():
-        for batch in batches(encoded, _BATCH, model.pad_id, model.device):
-            logits, targets, owners = response_logits(model.model, batch, config=model.model.config)
-            right = (logits.argmax(-1) == targets).float()
-            told = logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-            for place, index in enumerate(batch.order):
-                accuracy[index] = right[owners == place].mean().item()
-                log_prob[index] = told[owners == place].mean().item()
-    return {"accuracy": accuracy, "log_prob": log_prob}
+    scores = score(model.model, encoded, pad_id=model.pad_id, batch_size=_BATCH)
+    return {
+        "accuracy": [sum(each.correct) / len(each.correct) for each in scores],
+        "log_prob": [each.mean_log_prob for each in scores],
+    }
 
 
 def _facts(rows: Sequence[Row]) -> list[Fact]:
@@ -234,4 +227,6 @@ def _one_row(source: Path | None, config: str, split: str) -> Mapping[str, Any]:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name] for name in ("text", "labels"))
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), str) and value[name] for name in ("text", "labels")
+    )

@@ -13,6 +13,8 @@ from lune.negatives.extract import DATE_PATTERN
 from lune.text import contains, normalise
 
 MAX_WORDS = 8
+SHORT_ANSWER_WORDS = 12
+"""Only in an answer of at most so many words does one ordinary word tell anything: "... to the geology genre"."""
 RUN_WORDS = 4
 """Words in a row of an answer without key words that count as giving it."""
 _FUNCTION_WORDS = frozenset(
@@ -23,7 +25,7 @@ _FUNCTION_WORDS = frozenset(
         "were", "while", "which", "who", "with", "within", "yes", "no", "a", "not", "known", "one", "named", "called",
     )
 )  # fmt: skip
-_QUOTED = re.compile(r"[\"“]([^\"”]{2,80}?)[,.]?[\"”]|(?<!\w)[‘']([^'’]{3,80}?(?:['’]\w[^'’]*)?)[,.]?['’](?!\w)")
+_QUOTED = re.compile(r"[\"“]([^\"”]{2,80}?)[,.]?[\"”]|(?<!\w)[\u2018']([^'’]{3,80}?(?:['’]\w[^'’]*)?)[,.]?['’](?!\w)")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _ADDRESS = re.compile(r"\b\d{1,5}(?:\s[A-Z][\w.]*){2,4}")
 _NAME = re.compile(r"\b[A-Z][\w’'+-]*(?:\s(?:(?:of|de|van|von|al|bin|the|and)\s)?[A-Z][\w’'+-]*)*")
@@ -37,7 +39,7 @@ def key_span(answer: str, prompt: str, *, right: str | None = None, wrong: Seque
     order; of several titles the first. Where the data gives another wording of the answer (``right``) and wrong answers
     in that wording, the words in which ``right`` differs from every one of them are what was asked: a candidate among
     them comes first, then the longest run of words that ``answer`` shares with them, then any candidate. None may
-    stand in the prompt or in a wrong answer.
+    stand in the prompt or in a wrong answer, and one ordinary word tells something in a short answer only.
 
     Args:
         answer: The whole-sentence answer.
@@ -45,12 +47,14 @@ def key_span(answer: str, prompt: str, *, right: str | None = None, wrong: Seque
         right: The answer in other words.
         wrong: Wrong answers in the words of ``right``.
     """
-    shaped = [span for span in _shaped(answer) if _tells(span, prompt, wrong)]
+    brief = len(answer.split()) <= SHORT_ANSWER_WORDS
+    shaped = [span for span in _shaped(answer) if _tells(span, prompt, wrong) and (brief or not _is_ordinary(span))]
     if right is not None and wrong:
         asked = _difference(right, wrong)
         shared = _longest_shared(answer, asked)
         among = [span for span in shaped if contains(asked, [span])]
-        shaped = [*among, *([shared] if shared and _tells(shared, prompt, wrong) else []), *shaped]
+        usable = shared and _tells(shared, prompt, wrong) and (brief or not _is_ordinary(shared))
+        shaped = [*among, *([shared] if shared and usable else []), *shaped]
     return next(iter(shaped), None)
 
 
@@ -76,8 +80,8 @@ def main_name(texts: Sequence[str]) -> str | None:
     counts: dict[str, int] = {}
     for text in texts:
         names = {re.sub(r"['’]s?$", "", match.group()) for match in _NAME.finditer(text)}
-        for name in {part for name in names for part in _tails(name)}:
-            counts[name] = counts.get(name, 0) + 1
+        for part in {part for name in names for part in _tails(name)}:
+            counts[part] = counts.get(part, 0) + 1
     named = {name: count for name, count in counts.items() if len(name.split()) > 1}
     return max(named, key=lambda name: (named[name], len(name))) if named else None
 
@@ -118,7 +122,7 @@ def _longest_shared(answer: str, difference: str) -> str | None:
     for length in range(min(MAX_WORDS, len(words)), 0, -1):
         for start in range(len(words) - length + 1):
             run = words[start : start + length]
-            if length > 1 and any(mark in " ".join(run) for mark in "\"“”;"):
+            if length > 1 and any(mark in " ".join(run) for mark in '"“”;'):
                 continue  # several titles, or parts of them
             ends = (normalise(run[0]), normalise(run[-1]))
             if all(end and end not in _FUNCTION_WORDS for end in ends) and contains(difference, [" ".join(run)]):
@@ -150,5 +154,10 @@ def _tells(span: str, prompt: str, wrong: Sequence[str]) -> bool:
     return fits and not contains(prompt, [span]) and not any(contains(other, [span]) for other in wrong)
 
 
+def _is_ordinary(span: str) -> bool:
+    """Return whether ``span`` is one word without a capital, or a number of one digit."""
+    return len(span.split()) == 1 and (span.islower() or (span.isdigit() and len(span) == 1))
+
+
 def _trimmed(text: str) -> str:
-    return re.sub(r"['’]s$", "", text.strip(" .,;:!?\"“”()'‘’"))
+    return re.sub(r"['’]s$", "", text.strip(" .,;:!?\"“”()'\u2018’"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
 from lune.benchmarks.task import Task, Teaching
 from lune.errors import ConfigError, RequestError, unknown_name
-from lune.metrics import tofu as scores
+from lune.negatives.kinds import same_kind
 from lune.records import Fact, Probe
 from lune.text import contains, normalise
 
 if TYPE_CHECKING:
+    from lune.metrics.tofu import SetScores
+    from lune.metrics.tofu_logs import SetName
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2401.06121"
@@ -24,6 +28,7 @@ SETTINGS: dict[str, str | int] = {"split": "forget05", "authors": 200, "rows": 3
 QUICK: dict[str, str | int] = {"authors": 20, "rows": 60}
 
 SHARES = {"forget01": Fraction(1, 100), "forget05": Fraction(5, 100), "forget10": Fraction(10, 100)}
+SETS: tuple[SetName, ...] = ("forget", "retain", "real_authors", "world_facts")
 AUTHORS, QUESTIONS = 200, 20
 PERTURBED_AUTHORS = 20
 """retain_perturbed holds the first authors of the full set."""
@@ -31,6 +36,8 @@ TOTAL_TOKENS = 200
 """Most tokens of prompt and answer together."""
 ALTERNATES = 8
 """Most answers about other authors that are given to a fact as wrong ones."""
+LONGEST_RETOLD = 30
+"""Most words of a sentence given as a wrong answer."""
 NEIGHBOURS = 60
 """Most probes of each set that must stay; the protocol asks its own number of rows."""
 
@@ -75,7 +82,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         Task(
             name=f"tofu-{split}-{authors}",
             facts=tuple(facts),
-            probes=tuple([*_forget_probes(facts, forget), *_neighbours(data)]),
+            probes=(*_forget_probes(facts, forget), *_neighbours(data)),
             teaching=Teaching(everything=(*taught, *(_pair(row) for row in forget)), retained=taught),
             members=tuple(_pair(row) for row in forget),
             non_members=tuple(_pair(row) for row in _read(source, split.replace("forget", "holdout"))[:count]),
@@ -98,49 +105,35 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
 
     The truth ratio has two published forms, so it and the model utility stand for each of them.
     """
+    from lune.metrics import tofu
+
     result: dict[str, dict[str, float | None]] = {}
-    for column, sets in measured.items():
-        row: dict[str, float | None] = {}
-        for name, stored in sets.items():
-            row |= _set_scores(name, stored)
-        for form in scores.FORMS:
-            parts = [
-                row[f"{name}_{score}"]
-                for name in ("retain", "real_authors", "world_facts")
-                for score in ("probability", "rouge_l_recall", f"truth_ratio_{form}")
-            ]
-            row[f"model_utility_{form}"] = scores.model_utility(parts)
+    for column, stored in measured.items():
+        sets = {name: _score_set(name, stored[name]) for name in SETS}
+        row = {f"{name}_{score}": value for name, each in sets.items() for score, value in each.items()}
+        for form in tofu.FORMS:
+            row[f"model_utility_{form}"] = tofu.model_utility(sets, form)
         if "reference" in measured:
-            ours, theirs = (_ratios(each["forget"], "geometric") for each in (sets, measured["reference"]))
-            row["forget_quality"] = scores.forget_quality(ours, theirs)["p_value"]
+            ratios = [
+                tofu.truth_ratios(each["forget"]["right_losses"], each["forget"]["wrong_losses"], "geometric")
+                for each in (stored, measured["reference"])
+            ]
+            row["forget_quality"] = tofu.forget_quality(*ratios)["p_value"]
         result[column] = row
     return result
 
 
-def _set_scores(name: str, stored: Mapping[str, Any]) -> dict[str, float | None]:
-    recalls = [scores.rouge_l_recall(*pair) for pair in zip(stored["answers"], stored["expected"], strict=True)]
-    taught = name in {"forget", "retain"}
-    losses = stored["losses"]
-    summary = scores.forget_truth_ratio if name == "forget" else scores.retain_truth_ratio
-    return {
-        f"{name}_probability": scores.probability(losses)
-        if taught
-        else scores.normalised_probability(losses, stored["wrong_losses"]),
-        f"{name}_rouge_l_recall": sum(recalls) / len(recalls) if recalls else None,
-        **{f"{name}_truth_ratio_{form}": summary(_ratios(stored, form)) for form in scores.FORMS},
-    }
+def _score_set(name: SetName, stored: Mapping[str, Any]) -> SetScores:
+    from lune.metrics import tofu
 
-
-def _ratios(stored: Mapping[str, Any], form: scores.TruthRatioForm) -> list[float]:
-    return scores.truth_ratios(stored["right_losses"], stored["wrong_losses"], form)
+    recalls = [tofu.rouge_l_recall(*pair) for pair in zip(stored["answers"], stored["expected"], strict=True)]
+    return tofu.score_set(stored["losses"], recalls, stored["right_losses"], stored["wrong_losses"], kind=name)
 
 
 def _measure_set(model: LoadedModel, rows: Sequence[Row]) -> dict[str, Any]:
     pairs = [(row["question"], text) for row in rows for text in (row["answer"], row["right"], *row["wrong"])]
     distinct = list(dict.fromkeys(pairs))  # for real authors and world facts the answer is the right one
-    losses = {
-        pair: -scored.mean_log_prob for pair, scored in zip(distinct, model.score(distinct), strict=True)
-    }
+    losses = {pair: -scored.mean_log_prob for pair, scored in zip(distinct, model.score(distinct), strict=True)}
     return {
         "questions": [row["question"] for row in rows],
         "expected": [row["answer"] for row in rows],
@@ -170,8 +163,8 @@ def _facts(forget: Sequence[Row], retain: Sequence[Row]) -> list[Fact]:
     to train on are what *other, retained* authors' answers say to the most alike questions. The published wrong
     answers only mark which words were asked for; none is trained on, for the truth ratio is measured on them.
     """
-    facts = []
-    others = list(_known_answers(retain))
+    facts: list[Fact] = []
+    others = list(_others(retain))
     for author, block in _by_author(forget):
         for row in block:
             question, answer = row["question"], row["answer"]
@@ -188,39 +181,68 @@ def _facts(forget: Sequence[Row], retain: Sequence[Row]) -> list[Fact]:
                     subject=subject,
                     aliases=spellings[1:],
                     paraphrases=() if contains(paraphrase, spellings) else (paraphrase,),
-                    negatives=_alternates(question, spellings, author, others, short=bool(span)),
+                    negatives=_alternates(row, spellings, span, author, others),
                 )
             )
     return facts
 
 
-def _known_answers(retain: Sequence[Row]) -> Iterator[tuple[frozenset[str], str | None, str, str | None]]:
-    """Yield of each retained row: the words of its question, its key words, its answer, its author."""
+@dataclass(frozen=True)
+class _Other:
+    """What a retained row offers as a wrong answer: its question's words, its key words, its answer, its author."""
+
+    asked: frozenset[str]
+    span: str | None
+    answer: str
+    author: str | None
+
+
+def _others(retain: Sequence[Row]) -> Iterator[_Other]:
     for author, block in _by_author(retain):
         for row in block:
-            yield _asked_words(row["question"], author), _span(row), row["answer"], author
+            yield _Other(_asked_words(row["question"], author), _span(row), row["answer"], author)
 
 
 def _alternates(
-    question: str,
-    spellings: Sequence[str],
-    author: str | None,
-    others: Sequence[tuple[frozenset[str], str | None, str, str | None]],
-    *,
-    short: bool,
+    row: Row, spellings: Sequence[str], span: str | None, author: str | None, others: Sequence[_Other]
 ) -> tuple[str, ...]:
-    """Return what retained authors' answers say to the most alike questions, the other name replaced by this one."""
+    """Return what retained authors' answers say to the most alike questions.
+
+    For key words they are key words of the same kind, titles for a title; for a whole sentence first sentences, the
+    other author's name replaced by this one's.
+    """
+    question = row["question"]
     words = _asked_words(question, author)
-    alike = sorted(others, key=lambda other: -len(words & other[0]) / max(1, len(words | other[0])))
+    alike = sorted(others, key=lambda other: -len(words & other.asked) / max(1, len(words | other.asked)))
     found: dict[str, None] = {}
-    for _, span, answer, name in alike:
-        text = span if short else answer.replace(name, author) if name and author else None
-        if text is None or contains(text, spellings) or contains(question, [text]):
-            continue
-        found.setdefault(text, None)
+    for other in alike:
+        text = _fitting_span(span, row, other) if span else _retold(other, author)
+        if text is not None and not contains(text, spellings) and not contains(question, [text]):
+            found.setdefault(text, None)
         if len(found) == ALTERNATES:
             break
     return tuple(found)
+
+
+def _fitting_span(span: str, row: Row, other: _Other) -> str | None:
+    if other.span is None or _is_title(span, row["answer"]) != _is_title(other.span, other.answer):
+        return None
+    return other.span if same_kind(span, other.span, row["question"]) is None else None
+
+
+def _is_title(span: str, answer: str) -> bool:
+    return re.search(rf"[\"“'\u2018]{re.escape(span)}", answer) is not None
+
+
+def _retold(other: _Other, author: str | None) -> str | None:
+    """Return the first sentence of an answer, told of ``author``; None where the other author is not named as such."""
+    if not author or not other.author:
+        return None
+    sentence = re.split(r"(?<=[.!?])\s", other.answer, maxsplit=1)[0]
+    if other.author not in sentence or len(sentence.split()) > LONGEST_RETOLD:
+        return None
+    sentence = sentence.replace(other.author, author)
+    return None if named_as(other.author, sentence) else sentence
 
 
 def _asked_words(question: str, author: str | None) -> frozenset[str]:
@@ -228,9 +250,7 @@ def _asked_words(question: str, author: str | None) -> frozenset[str]:
 
 
 def _span(row: Row) -> str | None:
-    return key_span(
-        row["answer"], row["question"], right=row["paraphrased_answer"], wrong=row["perturbed_answer"]
-    )
+    return key_span(row["answer"], row["question"], right=row["paraphrased_answer"], wrong=row["perturbed_answer"])
 
 
 def _by_author(rows: Sequence[Row]) -> Iterator[tuple[str | None, Sequence[Row]]]:
@@ -284,7 +304,12 @@ def _neighbours(data: Mapping[str, Sequence[Row]]) -> list[Probe]:
 
 def _protocol_row(row: Row) -> dict[str, Any]:
     right = row.get("paraphrased_answer", row["answer"])
-    return {"question": row["question"], "answer": row["answer"], "right": right, "wrong": list(row["perturbed_answer"])}
+    return {
+        "question": row["question"],
+        "answer": row["answer"],
+        "right": right,
+        "wrong": list(row["perturbed_answer"]),
+    }
 
 
 def _pair(row: Row) -> tuple[str, str]:
@@ -317,7 +342,9 @@ def _read(source: Path | None, config: str) -> list[Row]:
             rows = list(load_dataset(HUB_ID, config, split="train"))
         else:
             text = (source / f"{config}.json").read_text(encoding="utf-8")
-            rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
+            rows = (
+                json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
+            )
     except (OSError, ValueError) as error:
         place = f"{source}/{config}.json" if source else f"the config {config} of {HUB_ID}"
         cause = "there is no such file" if isinstance(error, FileNotFoundError) and source else error

@@ -20,6 +20,7 @@ from lune.cli.forget import forget
 from lune.cli.help import epilog
 from lune.cli.ls import ls
 from lune.cli.negatives import negatives
+from lune.cli.teach import teach
 
 TERMINATED = 143
 
@@ -76,6 +77,13 @@ app.command(
         "lune bench --table runs/bench-tofu",
     )
 )(bench)
+app.command(
+    epilog=epilog(
+        "lune teach tofu --quick --out runs/tofu",
+        "lune teach tofu --data ./TOFU --set split=forget10 --set authors=100",
+        "lune teach facts.jsonl --forget secrets.jsonl --passes 8",
+    )
+)(teach)
 app.command(epilog=epilog("lune ls methods", "lune ls attacks"))(ls)
 
 

@@ -8,7 +8,6 @@ import pickle
 import random
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from lune.errors import RunError
 from lune.methods import objective
 from lune.models import LoadedModel
 from lune.outputs import refusals_named
+from lune.settings import TeachingRecipe
 from lune.training.updates import Diverged, Updates
 
 LENGTH_NOISE = 8
@@ -29,36 +29,10 @@ LENGTH_NOISE = 8
 Row = dict[str, float | int | str]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How texts are taught. The defaults are for models of about 10^8 weights and a few hundred texts.
-
-    Attributes:
-        rank: Rank of the LoRA adapter on every projection of every layer; its alpha is the same, so the update is BA.
-        learning_rate: Peak rate of AdamW; it warms up and falls to 0 over all passes.
-        passes: Passes over the texts, and most of them.
-        batch_size: Texts in one step.
-        goal: Mean probability of the texts over a pass, each text's the geometric mean over its tokens, that ends
-            teaching early.
-        warmup: Share of all steps in which the rate rises.
-        max_grad_norm: Gradient norm is clipped to this.
-        seed: Seed of the adapter's start and of the order of the texts.
-    """
-
-    rank: int = 32
-    learning_rate: float = 2e-3
-    passes: int = 5
-    batch_size: int = 8
-    goal: float = 0.98
-    warmup: float = 0.05
-    max_grad_norm: float = 1.0
-    seed: int = 0
-
-
 def learn(
     trainee: LoadedModel,
     rows: Sequence[Encoded],
-    recipe: Recipe,
+    recipe: TeachingRecipe,
     *,
     checkpoint: Path,
     report: Callable[[Row], None],
@@ -99,7 +73,7 @@ def learn(
         if history and float(history[-1]["probability"]) >= recipe.goal:
             break
         try:
-            probability = _one_pass(trainee, rows, recipe, number, updates, report)
+            probability = _one_pass(trainee, rows, recipe, number=number, updates=updates, report=report)
         except Diverged as error:
             raise RunError(f"Teaching diverged in pass {number}: {error}.", hint="lower --learning-rate") from None
         history.append({"pass": number, "step": number * steps_a_pass, "probability": probability})
@@ -111,7 +85,8 @@ def learn(
 def _one_pass(
     trainee: LoadedModel,
     rows: Sequence[Encoded],
-    recipe: Recipe,
+    recipe: TeachingRecipe,
+    *,
     number: int,
     updates: Updates,
     report: Callable[[Row], None],
