@@ -109,7 +109,7 @@ def test_columns_stand_in_their_order(tmp_path: Path) -> None:
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
-    points = [(0.9, 0.5), (0.5, 0.9), (0.5, 0.5), (0.9, 0.4), (0.7, 0.7)]
+    points = [(0.9, 0.5), (0.5, 0.9), (0.5, 0.5), (0.9, 0.4), (0.4, 0.9), (0.7, 0.7)]
     assert pareto_front(points) == {(0.9, 0.5), (0.5, 0.9), (0.7, 0.7)}
     assert pareto_front([(0.5, 0.5), (0.5, 0.5)]) == {(0.5, 0.5)}
 
@@ -118,10 +118,11 @@ def test_the_figure_fills_what_is_on_the_front(tmp_path: Path) -> None:
     cell(tmp_path, "a", "before", 0, usr=0.0, gur=1.0, gur_neighbour=1.0)
     cell(tmp_path, "a", "lune", 0, usr=0.9, gur=0.8, gur_neighbour=0.9)
     cell(tmp_path, "a", "lune-paper", 0, usr=0.8, gur=0.7, gur_neighbour=0.1)
+    cell(tmp_path, "a", "reference", 0, usr=0.9, gur=0.8, gur_neighbour=0.9)
     write_table([tmp_path], tmp_path)
     drawn = (tmp_path / "table.svg").read_text()
     assert drawn.count('class="mark mark-0"') == 2, "lune, in both panels"
-    assert drawn.count('class="mark mark-1"') == 4
+    assert drawn.count('class="mark mark-1"') == 6, "before, the paper's recipe and, in the same place, the reference"
     assert "lune GUR 0.800, USR 0.900 on the front" in drawn
     assert "before GUR 1.000, USR 0.000, lune" in drawn, "what keeps everything and forgets nothing is no rival"
 

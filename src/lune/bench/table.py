@@ -160,7 +160,12 @@ def figure(table: Sequence[Row]) -> str:
         together = [row for row in own if row.task == ALL_TASKS] or own
         for name in ("gur", "gur_neighbour"):
             panels.append(
-                Panel(f"{benchmark}: USR against {OWN_SCORES[name]}", OWN_SCORES[name], "USR", _points(together, name))
+                Panel(
+                    f"{benchmark}: USR against {OWN_SCORES[name]} (filled: on the front)",
+                    OWN_SCORES[name],
+                    "USR",
+                    _points(together, name),
+                )
             )
     title = "Forgetting against what was kept; filled and joined: no other does better in both"
     drawn = str(scatter("bench", title, panels))

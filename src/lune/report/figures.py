@@ -186,7 +186,7 @@ def scatter(slug: str, title: str, panels: Sequence[Panel]) -> Markup:
 
 
 def _panel(panel: Panel, top: float) -> list[Markup]:
-    left, right, high, low = 48.0, WIDTH - 92.0, top + 40, top + 260
+    left, right, high, low = 48.0, WIDTH - 92.0, top + 48, top + 260
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (right - left) * _clip(x), low - (low - high) * _clip(y)
