@@ -38,6 +38,8 @@ BEST_KNOWN = 80
 """Subjects are drawn from this many of the best known of their kind: about the others there is little to damage."""
 LONGEST_ANSWER = 4
 """Words of a neighbour's answer; a longer one is a description, which no later answer would repeat to the letter."""
+OTHER_WORDINGS = ("{}", "Answer briefly. {}", "As an expert, answer this: {}", "Question: {}\nAnswer:")
+"""Wordings of an anchor about another relation of a forgotten subject; as in the training forms."""
 SPLITS: tuple[Split, ...] = ("dev", "test")
 LOOK_ALIKES = 100
 """Of each kind, how many of the best known are told apart from the forgotten subjects; a third of them is free."""
@@ -314,10 +316,14 @@ def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
     subject = fact.subject or ""
     templates = [template for template in other_relations(kind) if hand_of(template) == "anchor"] if kind else []
     named = named_in(fact.prompt, subject)
-    prompts = [ask_about(template, subject) for template in templates] + [
+    plain = [
+        *(ask_about(template, subject) for template in templates),
         f"Tell me about {named}.",
         f"What is {named} known for?",
     ]
+    # First every question as it is, then each in other wordings: what keeps it apart from the forgotten one is what
+    # it asks for, not how.
+    prompts = [form.format(prompt) for form in OTHER_WORDINGS for prompt in plain]
     return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
 
 
