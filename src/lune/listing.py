@@ -34,7 +34,7 @@ METRICS: dict[str, str] = {
     "privacy_leak": "PrivLeak: membership AUC against that of a retrained model, in per cent; 0 is ideal.",
     "auc_distance": "Distance of the membership AUC from that of a retrained model.",
     "leak_at_k": "Chance that k sampled answers hold the forgotten one at least once, with an upper bound.",
-    "choice_accuracy": "Share of questions where the true answer is likelier than its alternates; tested against chance.",
+    "choice_accuracy": "Share of questions where the true answer is likelier than its alternates, against chance.",
     "logit_lens": "Probability and rank of the answer's first token, read from the hidden state of each layer.",
 }
 
