@@ -174,7 +174,8 @@ def test_model_utility_is_the_harmonic_mean_of_the_nine() -> None:
         }
 
     half, fifth = scores(0.5, 0.5, 0.5, 0.25), scores(0.2, 0.2, 0.2, 0.2)
-    # Six times 1/0.5 and three times 1/0.2; arithmetically two of them are 1/0.25. The forget set is left out.
+    # Six times 1/0.5 and three times 1/0.2; with the arithmetic form two of the six are 1/0.25. The forget set is no
+    # part of it.
     sets: dict[Any, SetScores] = {"retain": half, "real_authors": half, "world_facts": fifth, "forget": fifth}
     assert model_utility(sets) == pytest.approx(9 / (6 * 2 + 3 * 5))
     assert model_utility(sets, "arithmetic") == pytest.approx(9 / (4 * 2 + 2 * 4 + 3 * 5))
