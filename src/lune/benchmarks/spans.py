@@ -19,9 +19,9 @@ RUN_WORDS = 4
 """Words in a row of an answer without key words that count as giving it."""
 _FUNCTION_WORDS = frozenset(
     (
-        "about", "after", "also", "an", "and", "are", "as", "at", "be", "been", "both", "but", "by", "for", "from",
+        "about", "after", "although", "among", "also", "an", "and", "are", "as", "at", "be", "been", "both", "but", "by", "for", "from",
         "had", "has", "have", "he", "her", "him", "his", "how", "in", "into", "is", "it", "its", "like", "of", "on",
-        "or", "she", "such", "than", "that", "the", "their", "them", "these", "they", "this", "through", "to", "was",
+        "or", "over", "she", "under", "when", "such", "than", "that", "the", "their", "them", "these", "they", "this", "through", "to", "was",
         "were", "while", "which", "who", "with", "within", "yes", "no", "a", "not", "known", "one", "named", "called",
     )
 )  # fmt: skip
@@ -139,9 +139,11 @@ def _shaped(answer: str) -> Iterator[str]:
         # The first word of a sentence is capitalised for its place.
         start = match.start()
         opens = start == 0 or answer[:start].rstrip()[-1:] in ".!?"
-        name = re.sub(r"['’]s?$", "", match.group())
-        if not (opens and len(name.split()) == 1):
-            yield name
+        words = re.sub(r"['’]s?$", "", match.group()).split()
+        if opens and (len(words) == 1 or words[0].lower() in _FUNCTION_WORDS):
+            words = words[1:]
+        if words:
+            yield " ".join(words)
     yield from (match.group().rstrip(".,") for match in _NUMBER.finditer(answer))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
 from lune.benchmarks.task import Task, Teaching
@@ -110,7 +110,9 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
     result: dict[str, dict[str, float | None]] = {}
     for column, stored in measured.items():
         sets = {name: _score_set(name, stored[name]) for name in SETS}
-        row = {f"{name}_{score}": value for name, each in sets.items() for score, value in each.items()}
+        row: dict[str, float | None] = {}
+        for name, each in sets.items():
+            row |= {f"{name}_{score}": cast("float | None", value) for score, value in each.items()}
         for form in tofu.FORMS:
             row[f"model_utility_{form}"] = tofu.model_utility(sets, form)
         if "reference" in measured:
