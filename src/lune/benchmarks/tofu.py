@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -217,7 +218,11 @@ def _alternates(
     words = _asked_words(question, author)
     alike = sorted(others, key=lambda other: -len(words & other.asked) / max(1, len(words | other.asked)))
     found: dict[str, None] = {}
+    seen: set[str | None] = set()
     for other in alike:
+        if span and other.span in seen:
+            continue
+        seen.add(other.span)
         text = _fitting_span(span, row, other) if span else _retold(other, author)
         if text is not None and not contains(text, spellings) and not contains(question, [text]):
             found.setdefault(text, None)
@@ -252,7 +257,12 @@ def _asked_words(question: str, author: str | None) -> frozenset[str]:
 
 
 def _span(row: Row) -> str | None:
-    return key_span(row["answer"], row["question"], right=row["paraphrased_answer"], wrong=row["perturbed_answer"])
+    return _remembered_span(row["question"], row["answer"], row["paraphrased_answer"], tuple(row["perturbed_answer"]))
+
+
+@lru_cache(maxsize=AUTHORS * QUESTIONS)
+def _remembered_span(question: str, answer: str, right: str, wrong: tuple[str, ...]) -> str | None:
+    return key_span(answer, question, right=right, wrong=wrong)
 
 
 def _by_author(rows: Sequence[Row]) -> Iterator[tuple[str | None, Sequence[Row]]]:
