@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,14 @@ def test_teaching_ends_when_the_texts_are_known(tiny_model: LoadedModel) -> None
     history = json.loads((result.folder / RECORD).read_text())["history"]
     assert 1 < len(history) < 40
     assert history[-1]["probability"] >= 0.5 > history[-2]["probability"]
+
+
+def test_the_probability_of_a_text_is_the_geometric_mean_over_its_tokens(tiny_model: LoadedModel) -> None:
+    expected = sum(exp(scores.mean_log_prob) for scores in tiny_model.score(LESSONS)) / len(LESSONS)
+    result = taught(tiny_model, RECIPE.model_copy(update={"passes": 1, "learning_rate": 1e-12}))
+    history = json.loads((result.folder / RECORD).read_text())["history"]
+    assert history[0]["probability"] == pytest.approx(expected, rel=1e-3)
+    assert result.probability == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_loss_that_is_not_finite_ends_it_and_leaves_no_model(tiny_model: LoadedModel, cache: Path) -> None:
