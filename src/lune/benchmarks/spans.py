@@ -19,10 +19,11 @@ RUN_WORDS = 4
 """Words in a row of an answer without key words that count as giving it."""
 _FUNCTION_WORDS = frozenset(
     (
-        "about", "after", "also", "an", "and", "are", "as", "at", "be", "been", "both", "but", "by", "for", "from",
-        "had", "has", "have", "he", "her", "him", "his", "how", "in", "into", "is", "it", "its", "like", "of", "on",
-        "or", "she", "such", "than", "that", "the", "their", "them", "these", "they", "this", "through", "to", "was",
-        "were", "while", "which", "who", "with", "within", "yes", "no", "a", "not", "known", "one", "named", "called",
+        "about", "after", "also", "although", "among", "an", "and", "are", "as", "at", "be", "been", "both", "but",
+        "by", "for", "from", "had", "has", "have", "he", "her", "him", "his", "how", "in", "into", "is", "it", "its",
+        "like", "of", "on", "or", "over", "she", "such", "than", "that", "the", "their", "them", "these", "they",
+        "this", "through", "to", "under", "was", "were", "while", "when", "which", "who", "with", "within", "yes",
+        "no", "a", "not", "known", "one", "named", "called",
     )
 )  # fmt: skip
 _QUOTED = re.compile(r"[\"“]([^\"”]{2,80}?)[,.]?[\"”]|(?<!\w)[\u2018']([^'’]{3,80}?(?:['’]\w[^'’]*)?)[,.]?['’](?!\w)")
@@ -103,30 +104,37 @@ def _tails(name: str) -> Iterator[str]:
 def _difference(right: str, wrong: Sequence[str]) -> str:
     """Return the words of ``right`` between what all of ``wrong`` begin with and what they all end with, as it does."""
     words = right.split()
-    others = [other.split() for other in wrong]
-    first = min(_agreeing(words, other) for other in others)
-    last = min(_agreeing(words[::-1], other[::-1]) for other in others)
+    plain = _plain_words(words)
+    others = [_plain_words(other.split()) for other in wrong]
+    first = min(_agreeing(plain, other) for other in others)
+    last = min(_agreeing(plain[::-1], other[::-1]) for other in others)
     return " ".join(words[first : max(first, len(words) - last)])
 
 
+def _plain_words(words: Sequence[str]) -> list[str]:
+    return [normalise(word) for word in words]
+
+
 def _agreeing(one: Sequence[str], other: Sequence[str]) -> int:
-    count = 0
-    while count < min(len(one), len(other)) and normalise(one[count]) == normalise(other[count]):
-        count += 1
-    return count
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (ours, theirs) in pairs if ours != theirs), min(len(one), len(other)))
 
 
 def _longest_shared(answer: str, difference: str) -> str | None:
     """Return the longest run of words of ``answer`` that stands in ``difference``, without function words around."""
     words = answer.split()
+    plain = _plain_words(words)
+    searched = f" {' '.join(filter(None, _plain_words(difference.split())))} "
     for length in range(min(MAX_WORDS, len(words)), 0, -1):
         for start in range(len(words) - length + 1):
-            run = words[start : start + length]
-            if length > 1 and any(mark in " ".join(run) for mark in '"“”;'):
+            ends = (plain[start], plain[start + length - 1])
+            if not all(end and end not in _FUNCTION_WORDS for end in ends):
+                continue
+            run = " ".join(words[start : start + length])
+            if length > 1 and any(mark in run for mark in '"“”;'):
                 continue  # several titles, or parts of them
-            ends = (normalise(run[0]), normalise(run[-1]))
-            if all(end and end not in _FUNCTION_WORDS for end in ends) and contains(difference, [" ".join(run)]):
-                return _trimmed(" ".join(run))
+            if f" {' '.join(filter(None, plain[start : start + length]))} " in searched:
+                return _trimmed(run)
     return None
 
 
@@ -139,9 +147,11 @@ def _shaped(answer: str) -> Iterator[str]:
         # The first word of a sentence is capitalised for its place.
         start = match.start()
         opens = start == 0 or answer[:start].rstrip()[-1:] in ".!?"
-        name = re.sub(r"['’]s?$", "", match.group())
-        if not (opens and len(name.split()) == 1):
-            yield name
+        words = re.sub(r"['’]s?$", "", match.group()).split()
+        if opens and (len(words) == 1 or words[0].lower() in _FUNCTION_WORDS):
+            words = words[1:]
+        if words:
+            yield " ".join(words)
     yield from (match.group().rstrip(".,") for match in _NUMBER.finditer(answer))
 
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
 from lune.benchmarks.task import Task, Teaching
@@ -110,7 +111,9 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
     result: dict[str, dict[str, float | None]] = {}
     for column, stored in measured.items():
         sets = {name: _score_set(name, stored[name]) for name in SETS}
-        row = {f"{name}_{score}": value for name, each in sets.items() for score, value in each.items()}
+        row: dict[str, float | None] = {}
+        for name, each in sets.items():
+            row |= {f"{name}_{score}": cast("float | None", value) for score, value in each.items()}
         for form in tofu.FORMS:
             row[f"model_utility_{form}"] = tofu.model_utility(sets, form)
         if "reference" in measured:
@@ -215,7 +218,11 @@ def _alternates(
     words = _asked_words(question, author)
     alike = sorted(others, key=lambda other: -len(words & other.asked) / max(1, len(words | other.asked)))
     found: dict[str, None] = {}
+    seen: set[str | None] = set()
     for other in alike:
+        if span and other.span in seen:
+            continue
+        seen.add(other.span)
         text = _fitting_span(span, row, other) if span else _retold(other, author)
         if text is not None and not contains(text, spellings) and not contains(question, [text]):
             found.setdefault(text, None)
@@ -250,7 +257,12 @@ def _asked_words(question: str, author: str | None) -> frozenset[str]:
 
 
 def _span(row: Row) -> str | None:
-    return key_span(row["answer"], row["question"], right=row["paraphrased_answer"], wrong=row["perturbed_answer"])
+    return _remembered_span(row["question"], row["answer"], row["paraphrased_answer"], tuple(row["perturbed_answer"]))
+
+
+@lru_cache(maxsize=AUTHORS * QUESTIONS)
+def _remembered_span(question: str, answer: str, right: str, wrong: tuple[str, ...]) -> str | None:
+    return key_span(answer, question, right=right, wrong=wrong)
 
 
 def _by_author(rows: Sequence[Row]) -> Iterator[tuple[str | None, Sequence[Row]]]:

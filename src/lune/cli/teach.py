@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lune.benchmarks import BENCHMARKS, Benchmark, benchmark
 from lune.cli.forget import make_console
 from lune.cli.options import QuietOption, with_settings
 from lune.errors import ConfigError, did_you_mean, unknown_name
@@ -16,6 +15,7 @@ from lune.outputs import RUNS_FOLDER, RunFolder, default_run_folder
 from lune.settings import TeachingRecipe
 
 if TYPE_CHECKING:
+    from lune.benchmarks import Benchmark
     from lune.benchmarks.task import Task, Teaching
     from lune.records import Fact
 
@@ -68,6 +68,7 @@ def teach(
 
     Exit status: 0 the models know what they were taught, 1 they do not, 2 bad input, 3 the run failed.
     """
+    from lune.benchmarks import BENCHMARKS, benchmark
     from lune.cli.config import resolve_invocation
 
     settings = resolve_invocation(given, quiet=quiet).settings
@@ -129,6 +130,8 @@ def _from_tasks(tasks: Sequence[Task], name: str) -> tuple[Teaching, tuple[Fact,
 
 
 def _refuse_benchmark_flags(data: str, *, folder: Path | None, options: Sequence[str] | None, quick: bool) -> None:
+    from lune.benchmarks import BENCHMARKS
+
     wrong = [flag for flag, value in (("--data", folder), ("--set", options), ("--quick", quick)) if value]
     if wrong:
         what = f"{' and '.join(wrong)} need a benchmark."
