@@ -125,7 +125,7 @@ def test_the_listed_methods_can_be_chosen_and_the_nine_attacks_are_there() -> No
 def test_every_score_of_a_run_is_listed_as_a_metric() -> None:
     from lune.metrics import Scores
 
-    assert set(Scores.__annotations__) - {"counts", "intervals"} == set(listing.METRICS)
+    assert set(Scores.__annotations__) - {"counts", "intervals"} <= set(listing.METRICS)
 
 
 @pytest.mark.parametrize(

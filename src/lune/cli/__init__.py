@@ -19,6 +19,7 @@ from lune.cli.forget import forget
 from lune.cli.help import epilog
 from lune.cli.ls import ls
 from lune.cli.negatives import negatives
+from lune.cli.utility import utility
 
 TERMINATED = 143
 
@@ -68,6 +69,13 @@ app.command(
         "lune negatives facts.jsonl", "lune negatives facts.jsonl --negatives-per-fact 16 --out negatives.jsonl"
     )
 )(negatives)
+app.command(
+    epilog=epilog(
+        "lune utility smollm2-135m --data rwku/All --limit 100",
+        "lune utility smollm2-135m --adapter runs/demo/adapter --data rwku/All --out utility.json",
+        "lune utility smollm2-135m --lm-eval piqa,arc_easy",
+    )
+)(utility)
 app.command(epilog=epilog("lune ls methods", "lune ls attacks"))(ls)
 
 
