@@ -37,7 +37,7 @@ MMLU = {
     "task": "world_cities",
     "examples": [EXAMPLE],
 }
-TRUTHFUL = {
+TRUTHFUL: dict[str, Any] = {
     "question": "What is the capital of France?",
     "mc1_targets": {"choices": ["Paris", "Rome"], "labels": [1, 0]},
     "mc2_targets": {"choices": ["Rome", "Paris", "It is Paris"], "labels": [0, 1, 1]},
@@ -113,10 +113,8 @@ def test_mmlu_takes_the_likeliest_of_the_four_letters(tiny_model: LoadedModel) -
 
 def test_truthfulqa_compares_whole_answers_behind_the_published_examples(tiny_model: LoadedModel) -> None:
     scores = truthfulqa(tiny_model, [TRUTHFUL])
-    swapped = {
-        "question": TRUTHFUL["question"],
-        **{key: {**TRUTHFUL[key], "labels": [1 - each for each in TRUTHFUL[key]["labels"]]} for key in ("mc1_targets", "mc2_targets")},  # type: ignore[index]
-    }  # fmt: skip
+    labels = {"mc1_targets": [0, 1], "mc2_targets": [1, 0, 0]}
+    swapped = {**TRUTHFUL, **{key: {"choices": TRUTHFUL[key]["choices"], "labels": labels[key]} for key in labels}}
     other = truthfulqa(tiny_model, [swapped])
     assert scores["mc1"] + other["mc1"] == 1.0
     assert scores["mc2"] + other["mc2"] == pytest.approx(1.0)
