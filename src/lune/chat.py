@@ -25,20 +25,33 @@ class Encoded:
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """Renders what a user types, and an assistant's response, for one tokenizer."""
+    """Renders what a user types, and an assistant's response, for one tokenizer.
+
+    Attributes:
+        tokenizer: Of the model that is asked.
+        opening: Literal text with which the response begins, as published protocols prescribe it. What is scored after
+            it follows a space and gets no end of turn; without a chat template nothing else is put around the prompt.
+        raw: Put nothing around the prompt, and no end of turn or space after it: text as it stands.
+    """
 
     tokenizer: PreTrainedTokenizerBase
+    opening: str | None = None
+    raw: bool = False
 
     @property
     def has_template(self) -> bool:
-        """Whether the tokenizer brings a chat template."""
-        return bool(self.tokenizer.chat_template)
+        """Whether prompts go into a chat template that the tokenizer brings."""
+        return bool(self.tokenizer.chat_template) and not self.raw
 
     def render(self, prompt: str, system: str | None = None) -> str:
         """Return the text up to where the response begins."""
+        return self._turn(prompt, system) + (self.opening or "")
+
+    def _turn(self, prompt: str, system: str | None) -> str:
         if not self.has_template:
             lead = f"{system}\n" if system else ""
-            return f"{lead}Question: {prompt}\nAnswer:"
+            bare = self.raw or self.opening is not None
+            return lead + (prompt if bare else f"Question: {prompt}\nAnswer:")
         messages = [{"role": "user", "content": prompt}]
         if system:
             messages.insert(0, {"role": "system", "content": system})
@@ -55,24 +68,30 @@ class ChatFormat:
         return tail or str(self.tokenizer.eos_token or "\n")
 
     def encode(self, prompt: str, response: str | None = None, system: str | None = None) -> Encoded:
-        """Return the tokens of a prompt, and of a response with its end of turn when one is given."""
+        """Return the tokens of a prompt, and of a response with its end of turn when one is given.
+
+        Raw text without a prompt or a beginning-of-text token gives its own first token as the prompt, for nothing
+        predicts it.
+        """
         text = self.render(prompt, system)
         prompt_ids = self._ids(text)
         if response is None:
             return Encoded(prompt_ids)
-        space = "" if self.has_template else " "
-        whole = self._ids(text + space + response + self.turn_end)
+        space, end = self._joint()
+        whole = self._ids(text + space + response + end)
         # Tokenised together, as the model will see it; the boundary falls where the two begin to differ, which
         # is one token earlier than the prompt's end when a tokenizer merges across it.
         shared = 0
         while shared < len(prompt_ids) and whole[shared] == prompt_ids[shared]:
             shared += 1
+        shared = max(shared, 1)
         return Encoded(whole[:shared], whole[shared:])
 
-    def raw(self, text: str) -> Encoded:
-        """Return plain text as a document would be read, its first token as the prompt: nothing predicts that one."""
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        return Encoded(tuple(ids[:1]), tuple(ids[1:]))
+    def _joint(self) -> tuple[str, str]:
+        """Return what stands between prompt and response, and what closes the response."""
+        if self.raw or self.opening is not None:
+            return " " if self.opening and not self.opening[-1].isspace() else "", ""
+        return "" if self.has_template else " ", self.turn_end
 
     def _ids(self, text: str) -> tuple[int, ...]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=not self.has_template)["input_ids"]

@@ -45,20 +45,21 @@ def decode(
     max_new_tokens: int,
     batch_size: int,
     choose: Chooser,
+    whole: bool = False,
 ) -> list[str]:
     """Return the answer to each prompt, up to an end of turn, a newline or ``max_new_tokens``.
 
-    A newline that comes before any other character does not stop the answer.
+    A newline that comes before any other character does not stop the answer; with ``whole`` none does.
     """
     answers = [""] * len(prompts)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     for batch in batches(prompts, batch_size, int(pad or 0), model.device):
         written = _decode_batch(
-            model, tokenizer, batch, stop_ids=stop_ids, max_new_tokens=max_new_tokens, choose=choose
+            model, tokenizer, batch, stop_ids=stop_ids, max_new_tokens=max_new_tokens, choose=choose, whole=whole
         )
         for row, ids in zip(batch.order, written, strict=True):
             text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
-            answers[row] = text.splitlines()[0].strip() if text else ""
+            answers[row] = text if whole or not text else text.splitlines()[0].strip()
     return answers
 
 
@@ -70,6 +71,7 @@ def _decode_batch(
     stop_ids: frozenset[int],
     max_new_tokens: int,
     choose: Chooser,
+    whole: bool,
 ) -> list[list[int]]:
     batch = within_window(batch, model.config, more=max_new_tokens)
     cache = prefix_cache(model, batch, config=model.config)
@@ -92,7 +94,7 @@ def _decode_batch(
             if token in stop_ids:
                 continue
             row.append(token)
-            if not _line_ended(tokenizer, row):
+            if whole or not _line_ended(tokenizer, row):
                 keep.append(place)
         if not keep:
             break

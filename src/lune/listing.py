@@ -8,7 +8,8 @@ from lune.catalogue import catalogue
 from lune.errors import ConfigError, unknown_name
 from lune.methods import METHODS
 
-# docs/metrics.md has the definitions. The first are the scores of every run, by their names in its record.
+# docs/metrics.md has the definitions. First the scores of every run, by their names in its record, then those of
+# benchmarks, of `lune utility` and of the library.
 METRICS: dict[str, str] = {
     "usr": "Unlearning success rate: share of known facts whose answer no longer contains the forgotten one.",
     "paraphrase_usr": "The same share over other wordings of the question.",
@@ -36,6 +37,16 @@ METRICS: dict[str, str] = {
     "leak_at_k": "Chance that k sampled answers hold the forgotten one at least once, with an upper bound.",
     "choice_accuracy": "Share of questions where the true answer is likelier than its alternates, against chance.",
     "logit_lens": "Probability and rank of the answer's first token, read from the hidden state of each layer.",
+    "mmlu": "Right among four options after five examples, by the next token (lune utility).",
+    "bbh": "Exact match of reasoned answers after worked examples (lune utility).",
+    "truthfulqa": "MC1 and MC2: are true answers likelier than common misconceptions (lune utility).",
+    "triviaqa": "Token F1 of short answers after five examples (lune utility).",
+    "forget_fb, forget_qa, forget_aa": "ROUGE-L recall on RWKU's gap, question and attack levels (rwku).",
+    "neighbour_fb, neighbour_qa": "The same on facts beside the target, which must stay (rwku).",
+    "fm_*, rm_*": "Likelihood scores of texts about the target and about others (rwku).",
+    "recall": "Largest share of a minimal set of facts that was lost, for deep unlearning (edu-relat).",
+    "acc_rel, acc_bio, acc_all": "Share of relations, biographic facts and both kept beside it (edu-relat).",
+    "deep": "Whether the fact cannot be deduced from what is still answered rightly (edu-relat).",
 }
 
 

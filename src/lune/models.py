@@ -6,7 +6,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lune.generation import Chooser, decode
 from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
 from lune.language_model import MAX_NEW_TOKENS, TokenScores
 from lune.packing import pack_linears, unpack_linears
-from lune.scoring import score
+from lune.scoring import next_log_probs, score
 from lune.settings import BUILT_IN_MODEL
 
 GENERATION_BATCH = 96
@@ -42,6 +42,8 @@ class LoadedModel:
         source: The folder or hub id the weights were read from.
         revision: The hub commit, when there is one.
         sha256: Hash over the weights.
+        opening: Literal text with which responses begin; see ``ChatFormat``.
+        raw: Whether texts are taken as they stand; see ``ChatFormat``. ``dataclasses.replace`` gives such a view.
     """
 
     model: Any
@@ -50,11 +52,13 @@ class LoadedModel:
     source: str
     revision: str | None
     sha256: str
+    opening: str | None = None
+    raw: bool = False
 
     @cached_property
     def chat(self) -> ChatFormat:
         """How prompts are rendered for this model."""
-        return ChatFormat(self.tokenizer)
+        return ChatFormat(self.tokenizer, self.opening, self.raw)
 
     @property
     def device(self) -> torch.device:
@@ -79,10 +83,15 @@ class LoadedModel:
         return UPSTREAM_ID if self.id == BUILT_IN_MODEL else self.id
 
     def answer(
-        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        system: str | None = None,
+        whole: bool = False,
     ) -> list[str]:
-        """Return the greedy answer to each prompt; see the protocol."""
-        return self._decode(prompts, Chooser(), max_new_tokens, system)
+        """Return the greedy answer to each prompt; see the protocol. ``whole`` answers go on past a newline."""
+        return self._decode(prompts, Chooser(), max_new_tokens, system, whole=whole)
 
     def sample(
         self,
@@ -109,8 +118,17 @@ class LoadedModel:
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
         """Return the token scores of each (prompt, response); see the protocol."""
         self.model.eval()
-        rows = [self.chat.encode(prompt, response) if prompt else self.chat.raw(response) for prompt, response in pairs]
+        # Without a prompt a text stands for itself.
+        raw = replace(self.chat, raw=True)
+        rows = [(self.chat if prompt else raw).encode(prompt, response) for prompt, response in pairs]
         return score(self.model, rows, pad_id=self.pad_id, batch_size=SCORING_BATCH)
+
+    def next_log_probs(self, prompts: Sequence[str], options: Sequence[str]) -> list[list[float]]:
+        """Return the log-probability that each prompt is followed by the last token of each option, in nats."""
+        self.model.eval()
+        tokens = [self.tokenizer(option, add_special_tokens=False)["input_ids"][-1] for option in options]
+        rows = [self.chat.encode(prompt) for prompt in prompts]
+        return next_log_probs(self.model, rows, tokens, pad_id=self.pad_id, batch_size=SCORING_BATCH)
 
     def training_twin(self, dtype: torch.dtype) -> LoadedModel:
         """Return this model in the precision it trains in: itself when that is its own, else a copy.
@@ -125,7 +143,9 @@ class LoadedModel:
         twin = twin.to(dtype)
         return LoadedModel(twin, self.tokenizer, self.id, self.source, self.revision, self.sha256)
 
-    def _decode(self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None) -> list[str]:
+    def _decode(
+        self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None, *, whole: bool = False
+    ) -> list[str]:
         self.model.eval()
         return decode(
             self.model,
@@ -135,6 +155,7 @@ class LoadedModel:
             max_new_tokens=max_new_tokens,
             batch_size=GENERATION_BATCH,
             choose=choose,
+            whole=whole,
         )
 
 

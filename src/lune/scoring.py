@@ -32,3 +32,19 @@ def score(model: Any, rows: Sequence[Encoded], *, pad_id: int, batch_size: int) 
             own = owners == place
             scores[index] = TokenScores(*(tuple(fact[own].tolist()) for fact in facts))
     return [each for each in scores if each is not None]
+
+
+@torch.no_grad()
+def next_log_probs(
+    model: Any, rows: Sequence[Encoded], tokens: Sequence[int], *, pad_id: int, batch_size: int
+) -> list[list[float]]:
+    """Return the log-probability of each of ``tokens`` as the next one after each row, [rows, tokens], in nats."""
+    # A response of one token, whichever, makes the batch end where the wanted distribution is.
+    asked = [Encoded(row.ids, (tokens[0],)) for row in rows]
+    found: list[list[float]] = [[] for _ in rows]
+    for batch in batches(asked, batch_size, pad_id, model.device):
+        logits, _, owners = response_logits(model, batch, config=model.config)
+        log_p = logits.float().log_softmax(-1)[:, list(tokens)]
+        for owner, values in zip(owners.tolist(), log_p.tolist(), strict=True):
+            found[batch.order[owner]] = values
+    return found

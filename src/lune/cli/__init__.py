@@ -21,6 +21,7 @@ from lune.cli.help import epilog
 from lune.cli.ls import ls
 from lune.cli.negatives import negatives
 from lune.cli.teach import teach
+from lune.cli.utility import utility
 
 TERMINATED = 143
 
@@ -84,6 +85,13 @@ app.command(
         "lune teach facts.jsonl --forget secrets.jsonl --passes 8",
     )
 )(teach)
+app.command(
+    epilog=epilog(
+        "lune utility smollm2-135m --data rwku/All --limit 100",
+        "lune utility smollm2-135m --adapter runs/demo/adapter --data rwku/All --out utility.json",
+        "lune utility smollm2-135m --lm-eval piqa,arc_easy",
+    )
+)(utility)
 app.command(epilog=epilog("lune ls methods", "lune ls attacks"))(ls)
 
 

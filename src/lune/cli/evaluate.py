@@ -48,7 +48,7 @@ def evaluate(
     questions = read_probes(probes)
     settings = resolve_invocation({**given, "model": model}).settings
     if adapter is not None:
-        _check_adapter(adapter)
+        check_adapter(adapter)
     if out is not None:
         check_output_file(out, force=force)
 
@@ -68,7 +68,7 @@ def evaluate(
         typer.echo(out)
 
 
-def _check_adapter(adapter: Path) -> None:
+def check_adapter(adapter: Path) -> None:
     """Raise ModelError when ``adapter`` is not the folder of a PEFT adapter."""
     if (adapter / ADAPTER_CONFIG).is_file():
         return
