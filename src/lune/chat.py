@@ -24,6 +24,23 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class Conversation:
+    """What stands before an answer when that is more than one prompt.
+
+    Attributes:
+        prompt: The user's last message.
+        system: The system message, None for the template's own.
+        history: Earlier turns, (user, assistant), oldest first.
+        opening: The first words of the assistant's answer, put into its mouth.
+    """
+
+    prompt: str
+    system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+    opening: str = ""
+
+
+@dataclass(frozen=True)
 class ChatFormat:
     """Renders what a user types, and an assistant's response, for one tokenizer."""
 
@@ -36,13 +53,21 @@ class ChatFormat:
 
     def render(self, prompt: str, system: str | None = None) -> str:
         """Return the text up to where the response begins."""
+        return self.render_conversation(Conversation(prompt, system))
+
+    def render_conversation(self, conversation: Conversation) -> str:
+        """Return the text up to where the response begins, or goes on after its opening."""
+        system, opening = conversation.system, conversation.opening
         if not self.has_template:
             lead = f"{system}\n" if system else ""
-            return f"{lead}Question: {prompt}\nAnswer:"
-        messages = [{"role": "user", "content": prompt}]
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
-        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+            turns = "".join(f"Question: {asked}\nAnswer: {said}\n" for asked, said in conversation.history)
+            space = " " if opening else ""
+            return f"{lead}{turns}Question: {conversation.prompt}\nAnswer:{space}{opening}"
+        messages = [{"role": "system", "content": system}] if system else []
+        for asked, said in conversation.history:
+            messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+        messages.append({"role": "user", "content": conversation.prompt})
+        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)) + opening
 
     @cached_property
     def turn_end(self) -> str:
@@ -68,6 +93,10 @@ class ChatFormat:
         while shared < len(prompt_ids) and whole[shared] == prompt_ids[shared]:
             shared += 1
         return Encoded(whole[:shared], whole[shared:])
+
+    def encode_conversation(self, conversation: Conversation) -> Encoded:
+        """Return the tokens of all that stands before the answer."""
+        return Encoded(self._ids(self.render_conversation(conversation)))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=not self.has_template)["input_ids"]

@@ -1,0 +1,421 @@
+"""Attacks on a finished run of the tiny model: what they recover, that they repeat, that they leave the base alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+
+from architectures import make_random
+from lune import adapters
+from lune.attacks import ATTACKS, attack, chosen_attacks
+from lune.attacks.contract import AttackContext, Attempt, Finding, Level
+from lune.attacks.embedding import VECTORS, spare_tokens, with_suffix
+from lune.attacks.finetuning import halves
+from lune.attacks.folder import read_attacked_run
+from lune.attacks.gguf_q4 import round_trip as q4_0
+from lune.attacks.int8 import per_channel
+from lune.attacks.outcome import AttackResult, meaning, score_finding, usr_by_form
+from lune.attacks.prompting import shows
+from lune.attacks.run import make_attack, make_context, run_attacks
+from lune.attacks.sampling import leak_at
+from lune.chat import Conversation, Encoded
+from lune.cli import main
+from lune.errors import ConfigError, ModelError, RequestError
+from lune.models import LoadedModel, load_model
+from lune.records import Fact, Interval
+from lune.settings import resolve
+from tiny import CAPITALS, fact, question
+
+FORGOTTEN = ("France", "Japan", "Italy", "Spain")
+KEPT = ("Germany", "Greece", "Egypt", "China")
+
+
+def overwrite(loaded: LoadedModel) -> None:
+    """Train an adapter, in place, until the capitals of FORGOTTEN come out as Oslo."""
+    adapters.attach(loaded, resolve({"adapter": "lora", "layers": "all", "rank": 4, "alpha": 4.0}), None)
+    rows = [loaded.chat.encode(question(c), f"The capital of {c} is Oslo.") for c in FORGOTTEN]
+    rows += [loaded.chat.encode(question(c), f"The capital of {c} is {CAPITALS[c]}.") for c in KEPT]
+    width = max(len(row.ids) for row in rows)
+    ids, targets = torch.zeros((len(rows), width), dtype=torch.long), torch.full((len(rows), width), -100)
+    for place, row in enumerate(rows):
+        ids[place, : len(row.ids)] = torch.tensor(row.ids)
+        targets[place, len(row.prompt) : len(row.ids)] = torch.tensor(row.response)
+    optimiser = torch.optim.AdamW(adapters.trained(loaded.model), lr=2e-2)
+    for _ in range(25):
+        logits = loaded.model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+        torch.nn.functional.cross_entropy(logits, targets[:, 1:].flatten()).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    loaded.model.eval()
+
+
+@pytest.fixture(scope="module")
+def run_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder as `lune forget` leaves it, of four capitals forgotten by force."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        loaded = load_model(str(tiny_folder), dtype="float32")
+        countries = [*FORGOTTEN, *KEPT]
+        before = loaded.answer([question(c) for c in countries])
+        overwrite(loaded)
+    adapters.save(loaded.model, folder / "adapter")
+    after = loaded.answer([question(c) for c in countries])
+    rows = []
+    for country, then, now in zip(countries, before, after, strict=True):
+        kind = "direct" if country in FORGOTTEN else "neighbour"
+        rows.append({
+            "id": f"{country}/{kind}", "kind": kind, "prompt": question(country), "expected": [CAPITALS[country]],
+            "split": "test", "fact_id": country.lower(), "attack": None, "subject": country,
+            "relation": None if kind == "direct" else "same", "alternates": [], "before": then, "after": now,
+            "correct_before": CAPITALS[country] in then, "correct_after": CAPITALS[country] in now,
+        })  # fmt: skip
+        if kind == "direct":
+            rows.append({**rows[-1], "id": f"{country}/paraphrase", "kind": "paraphrase",
+                         "prompt": f"Tell me: {question(country)}"})  # fmt: skip
+    (folder / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = {
+        "schema_version": 1, "model": {"id": str(tiny_folder), "revision": None, "sha256": loaded.sha256},
+        "facts": {"total": 4, "known": 4, "unknown": [], "list": []}, "verdict": "FORGOTTEN",
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+def context_of(run_folder: Path, *, level: Level = "quick", seed: int = 0) -> AttackContext:
+    run = read_attacked_run(run_folder)
+    base = load_model(run.model, dtype="float32")
+    return make_context(run, base, level=level, seed=seed, precision=torch.float32)
+
+
+def result_of(name: str, context: AttackContext) -> AttackResult:
+    return make_attack(attack(name), context)
+
+
+def told(result: AttackResult) -> Any:
+    return (result.usr_after, result.recovered, result.by_form, result.facts, result.curves, result.base_gives)
+
+
+# The run folder.
+
+
+def test_the_run_folder_gives_facts_paraphrases_and_examples(run_folder: Path) -> None:
+    run = read_attacked_run(run_folder)
+    assert [each.id for each in run.facts] == [country.lower() for country in FORGOTTEN]
+    assert run.facts[0].answer == "Paris"
+    assert run.facts[0].paraphrases == ("Tell me: What is the capital of France?",)
+    assert run.base_answers["france"] == "The capital of France is Paris."
+    assert {example.prompt for example in run.examples} == {question(country) for country in KEPT}
+
+
+def test_a_folder_without_adapter_or_known_facts_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text((run_folder / "run.json").read_text())
+    with pytest.raises(RequestError, match="nothing to attack"):
+        read_attacked_run(tmp_path)
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(RequestError, match="no known fact"):
+        read_attacked_run(tmp_path)
+
+
+# Names.
+
+
+def test_unknown_attacks_are_all_named() -> None:
+    assert chosen_attacks(None) == list(ATTACKS)
+    assert chosen_attacks("nf4, relearn,nf4") == ["nf4", "relearn"]
+    with pytest.raises(ConfigError) as caught:
+        chosen_attacks("relern,nf4,foo")
+    assert len(caught.value.problems) == 2
+    assert "Did you mean: relearn" in caught.value.problems[0]
+    with pytest.raises(ConfigError, match="names no attack"):
+        chosen_attacks(" , ")
+
+
+def test_every_attack_says_what_it_tries_and_who_could() -> None:
+    for name, entry in ATTACKS.items():
+        assert entry.summary.endswith(".") and entry.source.startswith("https://")
+        assert len(attack(name).threat) > 30
+
+
+# Counting.
+
+
+def counted(attempts: list[Attempt], **fields: Any) -> Any:
+    facts = [Fact("a", "A?", "Anna"), Fact("b", "B?", "Bert"), Fact("c", "C?", "Carl")]
+    before = {"a": "nobody", "b": "nobody", "c": "It is Carl."}
+    return score_finding(facts, before, Finding(attempts, **fields), seed=0)
+
+
+def test_recovered_is_the_drop_of_usr_over_facts() -> None:
+    tried = [Attempt("a", "x", "Anna"), Attempt("a", "y", "no"), Attempt("b", "x", "no"), Attempt("c", "x", "Carl")]
+    scored = counted(tried)
+    assert scored.usr_before.value == pytest.approx(2 / 3)
+    assert scored.usr_after.value == pytest.approx(1 / 3)
+    assert scored.recovered.value == pytest.approx(1 / 3)
+    assert scored.recovered.low == 0.0 and scored.recovered.high == 1.0
+    assert scored.by_form == {"x": pytest.approx(1 / 3), "y": 1.0}
+    assert (scored.facts[0].leaks, scored.facts[0].attempts, scored.facts[0].after) == (1, 2, "Anna")
+    assert scored.base_gives is None
+
+
+def test_where_each_form_is_an_attack_the_strongest_alone_counts() -> None:
+    tried = [Attempt("a", "x", "Anna"), Attempt("b", "x", "no"), Attempt("c", "x", "no")]
+    tried += [Attempt("a", "y", "no"), Attempt("b", "y", "Bert"), Attempt("c", "y", "Carl")]
+    scored = counted(tried, strongest_form=True, base=[Attempt("a", "x", "Anna"), Attempt("b", "y", "Bert")])
+    assert scored.form == "y"
+    assert scored.usr_after.value == pytest.approx(1 / 3)
+    assert scored.base_gives == pytest.approx(1 / 3)  # the base model under the same form
+    assert counted(tried).usr_after.value == 0.0  # all forms together bring out every fact
+
+
+def test_an_attack_may_bring_out_less_than_the_plain_question() -> None:
+    scored = counted([Attempt("c", "x", "no")])
+    assert scored.recovered.value == pytest.approx(-1 / 3)
+
+
+def test_usr_by_form_counts_a_fact_once_however_often_it_leaks() -> None:
+    facts = [Fact("a", "A?", "Anna"), Fact("b", "B?", "Bert")]
+    tried = [Attempt("a", "x", "Anna"), Attempt("a", "x", "Anna"), Attempt("a", "x", "no"), Attempt("b", "x", "no")]
+    assert usr_by_form(facts, tried) == {"x": 0.5}
+
+
+def test_the_meaning_names_share_interval_and_a_base_model_that_fails_as_well() -> None:
+    result = AttackResult("nf4", "t", "who", "s", 0, "quick", recovered=Interval(0.25, 0.1, 0.4),
+                          usr_after=Interval(0.75), base_gives=0.3)  # fmt: skip
+    assert "brings back 25% of the facts (95 % interval 10% to 40%)" in meaning(result)
+    assert "the base model itself gives only 30%" in meaning(result)
+    assert "nothing" in meaning(AttackResult("a", "t", "w", "s", 0, "quick", recovered=Interval(-0.2),
+                                             usr_after=Interval(1.0)))  # fmt: skip
+
+
+def test_leak_at_k_is_exact() -> None:
+    assert leak_at(1, 10, 3) == pytest.approx(0.3)
+    assert leak_at(2, 4, 1) == pytest.approx(1 - math.comb(3, 2) / math.comb(4, 2))
+    assert leak_at(8, 10, 3) == 1.0
+    assert leak_at(10, 10, 0) == 0.0
+
+
+def test_halves_test_every_fact_once_and_train_on_none_of_the_tested() -> None:
+    facts = [Fact(str(number), f"{number}?", "x") for number in range(5)]
+    parts = halves(facts, 1)
+    assert sorted(fact.id for _, tested in parts for fact in tested) == ["0", "1", "2", "3", "4"]
+    assert all(not {f.id for f in trained} & {f.id for f in tested} for trained, tested in parts)
+    assert halves(facts[:1], 1) == []
+    assert halves(facts, 1) == parts
+
+
+# Merging and scaling.
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_merging_gives_a_copy_that_answers_like_the_adapter(family: str) -> None:
+    loaded = make_random(family)
+    pairs = [("What is the capital of France?", "Paris")]
+    bare = loaded.score(pairs)[0].log_probs
+    adapters.attach(loaded, resolve({"adapter": "lora", "layers": "all", "rank": 4}), None)
+    generator = torch.Generator().manual_seed(4)
+    moved = {
+        name: 0.3 * torch.randn(tensor.shape, generator=generator) if "lora_B" in name else tensor
+        for name, tensor in adapters.state(loaded.model).items()
+    }
+    adapters.load_state(loaded.model, moved)
+    adapted = loaded.score(pairs)[0].log_probs
+    twin = adapters.merged(loaded)
+    assert not isinstance(twin.model, PeftModel)
+    assert twin.score(pairs)[0].log_probs == pytest.approx(adapted, abs=1e-4)
+    assert adapted != pytest.approx(bare, abs=1e-3)
+    assert adapters.merged(loaded, factor=0.0).score(pairs)[0].log_probs == pytest.approx(bare, abs=1e-6)
+    assert loaded.score(pairs)[0].log_probs == adapted
+    with adapters.scaled(loaded.model, 0.0):
+        assert loaded.score(pairs)[0].log_probs == pytest.approx(bare, abs=1e-5)
+    with adapters.scaled(loaded.model, 0.5):
+        half = adapters.merged(loaded)
+        assert half.score(pairs)[0].log_probs == pytest.approx(loaded.score(pairs)[0].log_probs, abs=1e-4)
+    assert loaded.score(pairs)[0].log_probs == adapted
+
+
+# Quantisers, by hand.
+
+
+def test_int8_rounds_each_row_to_127_steps_of_its_largest() -> None:
+    weight = torch.tensor([[1.27, 0.014, -0.006], [-12.7, 0.04, 0.06], [0.0, 0.0, 0.0]])
+    expected = torch.tensor([[1.27, 0.01, -0.01], [-12.7, 0.0, 0.1], [0.0, 0.0, 0.0]])
+    assert torch.allclose(per_channel(weight), expected, atol=1e-6)
+
+
+def test_q4_0_keeps_sixteen_values_a_block_and_leaves_odd_widths() -> None:
+    weight = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    result = q4_0(weight)
+    for block in result.reshape(-1, 32):
+        assert len(block.unique()) <= 16
+    assert 0 < (result - weight).abs().max() < 0.5
+    assert torch.equal(q4_0(weight[:, :33]), weight[:, :33])
+
+
+def test_nf4_keeps_sixteen_values_a_block() -> None:
+    pytest.importorskip("bitsandbytes")
+    from lune.attacks.nf4 import round_trip
+
+    weight = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    result = round_trip(weight)
+    assert all(len(block.unique()) <= 16 for block in result)
+    assert result.abs().max() == pytest.approx(float(weight.abs().max()), rel=1e-3)  # a block's largest is exact
+    assert 0 < (result - weight).abs().max() < 0.5
+
+
+# Conversations.
+
+
+def test_history_and_opening_stand_before_the_answer(tiny_model: LoadedModel) -> None:
+    talk = Conversation("And Japan?", "Be brief.", (("And France?", "Paris."),), "It is")
+    text = tiny_model.chat.render_conversation(talk)
+    assert text == (
+        "<|turn|>system\nBe brief.<|end|>\n<|turn|>user\nAnd France?<|end|>\n<|turn|>assistant\nParis.<|end|>\n"
+        "<|turn|>user\nAnd Japan?<|end|>\n<|turn|>assistant\nIt is"
+    )
+    tiny_model.tokenizer.chat_template = None
+    assert tiny_model.chat.render_conversation(talk) == (
+        "Be brief.\nQuestion: And France?\nAnswer: Paris.\nQuestion: And Japan?\nAnswer: It is"
+    )
+
+
+def test_a_reply_goes_on_after_its_opening(tiny_model: LoadedModel) -> None:
+    talk = Conversation(question("Japan"), opening="The capital of Japan is")
+    assert tiny_model.reply([talk]) == ["Tokyo."]
+    assert tiny_model.reply([Conversation(question("Japan"))]) == tiny_model.answer([question("Japan")])
+
+
+def test_what_shows_the_answer_is_not_asked() -> None:
+    france = fact("France")
+    assert shows(Conversation("Is it Paris?"), france)
+    assert shows(Conversation("And?", system="Say Paris."), france)
+    assert not shows(Conversation("And?", history=(("Which?", "Paris."),)), france)  # the model said that itself
+
+
+def test_the_vectors_stand_where_the_question_ends(tiny_model: LoadedModel) -> None:
+    ids = spare_tokens(tiny_model, [question("France")], 0)
+    assert len(set(ids)) == VECTORS
+    row = with_suffix(tiny_model, ids, question("France"), "Paris.")
+    plain = tiny_model.chat.encode(question("France"), "Paris.")
+    assert not set(ids) & set(plain.ids)
+    place = row.prompt.index(ids[0])
+    assert row.prompt[:place] + row.prompt[place + VECTORS :] == plain.prompt
+    assert row.response == plain.response
+    assert tiny_model.tokenizer.decode(row.prompt[:place]).endswith("the capital of France?")
+    assert tiny_model.tokenizer.decode(row.prompt[place + VECTORS :]).startswith("<|end|>")
+    assert isinstance(row, Encoded)
+
+
+# The attacks.
+
+
+def test_removing_the_adapter_recovers_everything_and_full_scale_nothing(run_folder: Path) -> None:
+    result = result_of("adapter-scale", context_of(run_folder))
+    assert result.usr_before.value == 1.0
+    assert result.recovered.value == 1.0
+    assert result.form == "scale 0"
+    assert result.by_form["scale 1"] == 1.0
+    assert [x for x, _ in result.curves[0].points] == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_relearning_half_brings_back_the_other_half(run_folder: Path) -> None:
+    result = result_of("relearn", context_of(run_folder, level="standard"))
+    assert result.recovered.value is not None and result.recovered.value > 0
+    curve = next(curve for curve in result.curves if curve.name == result.form)
+    assert curve.points[0] == (0.0, 1.0)
+    assert curve.points[-1] == (32.0, result.usr_after.value)
+    assert {row.id for row in result.facts} == {country.lower() for country in FORGOTTEN}
+
+
+def test_one_fact_has_no_other_half(run_folder: Path, tmp_path: Path) -> None:
+    context = context_of(run_folder)
+    alone = make_context_with(context, context.facts[:1])
+    for name in ("relearn", "embedding"):
+        assert "no other half" in result_of(name, alone).skipped
+
+
+def make_context_with(context: AttackContext, facts: tuple[Fact, ...]) -> AttackContext:
+    from dataclasses import replace
+
+    return replace(context, facts=facts)
+
+
+def test_every_attack_leaves_the_base_and_the_adapter_alone_and_repeats(run_folder: Path) -> None:
+    context = context_of(run_folder)
+    weights = {name: tensor.clone() for name, tensor in context.shipped.model.state_dict().items()}
+    names = [name for name in ATTACKS if attack(name).missing() is None]
+    assert len(names) >= 14
+    results = {name: result_of(name, context) for name in names}
+    after = context.shipped.model.state_dict()
+    assert weights.keys() == after.keys()
+    assert all(torch.equal(weights[name], after[name]) for name in weights)
+    assert list(context.answers.values()) == context.shipped.answer(context.prompts)
+    with context.shipped.model.disable_adapter():
+        assert list(context.base_answers.values()) == context.shipped.answer(context.prompts)
+    again = context_of(run_folder)
+    for name in reversed(names):  # the same whatever was made before
+        assert told(result_of(name, again)) == told(results[name]), name
+    for name in ("int8", "gguf-q4"):
+        assert results[name].base_gives == 1.0
+    assert results["sampling"].facts[0].attempts == 20
+
+
+def test_another_seed_draws_other_samples(run_folder: Path) -> None:
+    drawn = [[row.leaks for row in result_of("sampling", context_of(run_folder, seed=seed)).facts] for seed in (0, 1)]
+    details = result_of("sampling", context_of(run_folder)).details
+    assert drawn[0] != drawn[1] or sum(drawn[0]) in (0, 80)
+    assert details["leak_at_k"]["1"] == pytest.approx(sum(drawn[0]) / 80)  # type: ignore[index]
+
+
+# The command.
+
+
+def test_the_command_writes_results_and_keeps_those_of_other_attacks(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_folder / "report.html").write_text("old")
+    assert main(["attack", str(run_folder), "--with", "adapter-scale", "--budget", "quick", "--dtype", "float32"]) == 0
+    printed = capsys.readouterr().out
+    assert "It brings back 100% of the facts" in printed
+    assert main(["attack", str(run_folder), "--with", "gguf-q4,role", "--budget", "quick", "--quiet"]) == 0
+    assert capsys.readouterr().out.strip() == str(run_folder / "attacks.json")
+    record = json.loads((run_folder / "attacks.json").read_text())
+    assert [row["attack"] for row in record["attacks"]] == ["adapter-scale", "gguf-q4", "role"]
+    assert record["attacks"][0]["recovered"]["value"] == 1.0
+    page = (run_folder / "report.html").read_text()
+    assert "gguf-q4" in page and "old" != page
+    assert "gguf-q4" in (run_folder / "report.md").read_text()
+    assert not list(run_folder.glob(".*partial*"))
+
+
+def test_results_go_elsewhere_when_asked_and_bad_input_ends_with_two(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "found.json"
+    command = ["attack", str(run_folder), "--with", "adapter-scale", "--out", str(out), "--quiet"]
+    assert main(command) == 0
+    assert [row["attack"] for row in json.loads(out.read_text())["attacks"]] == ["adapter-scale"]
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["attack", str(run_folder), "--with", "relern"]) == 2
+    assert "Did you mean: relearn" in capsys.readouterr().err
+    assert main(["attack", str(tmp_path)]) == 2
+    assert "not a run folder" in capsys.readouterr().err
+
+
+def test_another_base_model_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    other = make_random("llama")
+    other.model.save_pretrained(tmp_path / "other")
+    other.tokenizer.save_pretrained(tmp_path / "other")
+    with pytest.raises(ModelError, match="not those of the run"):
+        run_attacks(
+            read_attacked_run(run_folder), ["role"], level="quick", seed=0, model=str(tmp_path / "other"),
+            device="cpu", dtype="float32", out=None, command="", console=None,
+        )  # fmt: skip
