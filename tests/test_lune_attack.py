@@ -13,10 +13,10 @@ from peft import PeftModel
 
 from architectures import make_random
 from lune import adapters
-from lune.attacks import ATTACKS, attack, chosen_attacks
+from lune.attacks import ATTACKS, attack, chosen_attacks, embedding
 from lune.attacks.contract import AttackContext, Attempt, Finding, Level
 from lune.attacks.embedding import VECTORS, spare_tokens, with_suffix
-from lune.attacks.finetuning import halves
+from lune.attacks.finetuning import fine_tune, halves
 from lune.attacks.folder import read_attacked_run
 from lune.attacks.gguf_q4 import round_trip as q4_0
 from lune.attacks.int8 import per_channel
@@ -141,7 +141,7 @@ def test_unknown_attacks_are_all_named() -> None:
 def test_every_attack_says_what_it_tries_and_who_could() -> None:
     for name, entry in ATTACKS.items():
         assert entry.summary.endswith(".") and entry.source.startswith("https://")
-        assert len(attack(name).threat) > 30
+        assert len(attack(name).threat) > 20
 
 
 # Counting.
@@ -325,13 +325,45 @@ def test_removing_the_adapter_recovers_everything_and_full_scale_nothing(run_fol
     assert [x for x, _ in result.curves[0].points] == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
-def test_relearning_half_brings_back_the_other_half(run_folder: Path) -> None:
-    result = result_of("relearn", context_of(run_folder, level="standard"))
-    assert result.recovered.value is not None and result.recovered.value > 0
-    curve = next(curve for curve in result.curves if curve.name == result.form)
+def test_relearning_teaches_one_half_and_tests_the_other(run_folder: Path) -> None:
+    result = result_of("relearn", context_of(run_folder))
+    curve = result.curves[0]
     assert curve.points[0] == (0.0, 1.0)
-    assert curve.points[-1] == (32.0, result.usr_after.value)
+    assert curve.points[-1] == (8.0, result.usr_after.value)
+    assert [x for x, _ in curve.points] == [0.0, 1.0, 2.0, 4.0, 8.0]
     assert {row.id for row in result.facts} == {country.lower() for country in FORGOTTEN}
+    assert all(row.attempts == 1 for row in result.facts)
+
+
+def test_further_training_teaches_and_leaves_no_trace(run_folder: Path) -> None:
+    context = context_of(run_folder)
+    victim = adapters.merged(context.shipped)
+    untouched = {name: tensor.clone() for name, tensor in victim.model.state_dict().items()}
+    taught = [fact for fact in context.facts if fact.id in ("france", "japan")]
+    rows = [victim.chat.encode(fact.prompt, context.base_answers[fact.id]) for fact in taught]
+    prompts = [fact.prompt for fact in taught]
+    answers = fine_tune(victim, victim, rows, rate=2e-2, steps=10, seed=0, ask=lambda: victim.answer(prompts))
+    assert list(answers) == [1, 2, 4, 8, 10]
+    assert "Oslo" in answers[1][0]
+    assert answers[10] == [context.base_answers[fact.id] for fact in taught]
+    assert victim.answer(prompts) == [context.answers[fact.id] for fact in taught]
+    assert all(torch.equal(untouched[name], tensor) for name, tensor in victim.model.state_dict().items())
+
+
+def test_learned_vectors_bring_out_what_they_were_made_for(run_folder: Path) -> None:
+    context = context_of(run_folder)
+    victim = adapters.merged(context.shipped)
+    embedding._untie(victim)
+    france = context.facts[0]
+    ids = spare_tokens(victim, [france.prompt, context.base_answers[france.id]], 0)
+    asked = [with_suffix(victim, ids, france.prompt)]
+    answers = fine_tune(
+        victim, victim, [with_suffix(victim, ids, france.prompt, context.base_answers[france.id])],
+        rate=0.3, steps=64, seed=0, ask=lambda: victim.continue_rows(asked),
+        attach=lambda model, settings: embedding._attach(model, settings, ids),
+    )  # fmt: skip
+    assert "Paris" in answers[64][0]
+    assert "Paris" not in victim.continue_rows(asked)[0]
 
 
 def test_one_fact_has_no_other_half(run_folder: Path, tmp_path: Path) -> None:
@@ -390,7 +422,7 @@ def test_the_command_writes_results_and_keeps_those_of_other_attacks(
     assert [row["attack"] for row in record["attacks"]] == ["adapter-scale", "gguf-q4", "role"]
     assert record["attacks"][0]["recovered"]["value"] == 1.0
     page = (run_folder / "report.html").read_text()
-    assert "gguf-q4" in page and "old" != page
+    assert "gguf-q4" in page and page != "old"
     assert "gguf-q4" in (run_folder / "report.md").read_text()
     assert not list(run_folder.glob(".*partial*"))
 

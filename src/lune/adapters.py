@@ -143,7 +143,7 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         fan_in_fan_out=any(isinstance(place, Conv1D) for place in places),
     )
     torch.manual_seed(settings.seed)
-    with _peft_quiet():
+    with peft_quiet():
         peft_model: Any = get_peft_model(loaded.model, config)
     # PEFT records where the weights were read from, which for the built-in model is a cache folder of this machine.
     config.base_model_name_or_path = loaded.published_id
@@ -155,7 +155,7 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
 
 
 @contextmanager
-def _peft_quiet() -> Iterator[None]:
+def peft_quiet() -> Iterator[None]:
     """Keep from the user that PEFT calls a name which transformers is about to rename."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -270,7 +270,7 @@ def reload(base: LoadedModel, folder: Path) -> LoadedModel:
         ModelError: When the folder holds no adapter that fits the model.
     """
     try:
-        with _peft_quiet():
+        with peft_quiet():
             model: Any = PeftModel.from_pretrained(base.model, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(

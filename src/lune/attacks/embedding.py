@@ -93,4 +93,5 @@ def _attach(model: LoadedModel, settings: ForgetSettings, ids: list[int]) -> Non
     torch.manual_seed(settings.seed)
     place = model.model.get_input_embeddings()
     name = next(name for name, module in model.model.named_modules() if module is place)
-    model.model = get_peft_model(model.model, TrainableTokensConfig(target_modules=[name], token_indices=ids))
+    with adapters.peft_quiet():
+        model.model = get_peft_model(model.model, TrainableTokensConfig(target_modules=[name], token_indices=ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,15 +34,16 @@ def per_channel(weight: torch.Tensor) -> torch.Tensor:
 
 def _dynamic_works() -> bool:
     try:
-        import torch.ao.quantization  # noqa: F401 - torch has announced that it will leave
+        import torch.ao.quantization
     except ImportError:
         return False
     return torch.backends.quantized.engine != "none"
 
 
 def _dynamic(model: LoadedModel) -> None:
-    from torch.ao.quantization import quantize_dynamic
+    from torch.ao import quantization
 
+    quantize_dynamic: Any = quantization.quantize_dynamic  # torch gives it no types
     layers = range(len(adapters.decoder_layers(model.model)[1]))
     names = {
         name

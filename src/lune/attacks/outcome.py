@@ -10,6 +10,7 @@ from lune.metrics.intervals import mean_interval
 from lune.records import Fact, Interval
 from lune.text import contains
 
+NOT_COUNTED = Interval(None)
 COMPARABLE = 0.8
 """Share of the facts that the base model must still give under an attack for its failure to mean much."""
 
@@ -73,9 +74,9 @@ class AttackResult:
     source: str
     seed: int
     budget: str
-    usr_before: Interval = Interval(None)
-    usr_after: Interval = Interval(None)
-    recovered: Interval = Interval(None)
+    usr_before: Interval = NOT_COUNTED
+    usr_after: Interval = NOT_COUNTED
+    recovered: Interval = NOT_COUNTED
     base_gives: float | None = None
     form: str = ""
     by_form: Mapping[str, float] = field(default_factory=dict)

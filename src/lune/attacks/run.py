@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,26 +107,30 @@ def make_context(
 
 def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
     """Make one attack and return its result; one that cannot be made here is a result that says why."""
-    told = {
-        "attack": chosen.entry.name,
-        "tries": chosen.entry.summary,
-        "threat": chosen.threat,
-        "source": chosen.entry.source,
-    }
+    result = AttackResult(
+        attack=chosen.entry.name,
+        tries=chosen.entry.summary,
+        threat=chosen.threat,
+        source=chosen.entry.source,
+        seed=context.seed,
+        budget=context.level,
+    )
     if reason := chosen.missing():
-        return AttackResult(**told, seed=context.seed, budget=context.level, skipped=reason)
+        return replace(result, skipped=reason)
     began = time.perf_counter()
     torch.manual_seed(context.seed)  # so that no attack depends on those made before it
     finding = chosen.run(context)
-    seconds = time.perf_counter() - began
+    result = replace(
+        result,
+        seconds=time.perf_counter() - began,
+        curves=tuple(finding.curves),
+        details=dict(finding.details),
+    )
     if not finding.attempts:
-        reason = str(finding.details.get("note") or "it cannot be made from these facts.")
-        return AttackResult(**told, seed=context.seed, budget=context.level, skipped=reason, seconds=seconds)
+        return replace(result, skipped=str(finding.details.get("note") or "It cannot be made from these facts."))
     scored = score_finding(context.facts, context.answers, finding, seed=context.seed)
-    return AttackResult(
-        **told,
-        seed=context.seed,
-        budget=context.level,
+    return replace(
+        result,
         usr_before=scored.usr_before,
         usr_after=scored.usr_after,
         recovered=scored.recovered,
@@ -134,9 +138,6 @@ def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
         form=scored.form,
         by_form=scored.by_form,
         facts=scored.facts,
-        curves=tuple(finding.curves),
-        details=dict(finding.details),
-        seconds=seconds,
     )
 
 
