@@ -21,7 +21,7 @@ WithOption = Annotated[
 ]
 BudgetOption = Annotated[
     Literal["quick", "standard", "strong"],
-    typer.Option("--budget", help="How many steps, samples and wordings each attack may spend."),
+    typer.Option("--budget", metavar="LEVEL", help="What each attack may spend: quick, standard or strong."),
 ]
 ModelOption = Annotated[
     str | None,
