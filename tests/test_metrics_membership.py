@@ -99,6 +99,15 @@ def test_membership_names_every_attack_and_tells_taught_from_untaught() -> None:
     assert swapped["loss"]["auc"] == 0.0
 
 
+def test_further_attacks_are_judged_like_the_others() -> None:
+    scores = ([1.0, 3.0, math.nan], [2.0, 4.0])
+    result = membership([("a", scored(-1.0))], [("b", scored(-2.0))], further={"reference": scores})
+    assert result["loss"]["auc"] == 1.0
+    assert result["reference"]["auc"] == 1 / 4
+    assert result["reference"]["balanced_accuracy"] == best_balanced_accuracy([1.0, 3.0], [2.0, 4.0])
+    assert result["reference"]["auc_low"] is not None
+
+
 def test_texts_that_cannot_be_scored_are_left_out() -> None:
     good = ("a", scored(-1.0))
     undefined = [("b", scored()), ("c", scored(math.nan)), ("d", TokenScores((-1.0,) * 6, (0.0,) * 6, (math.nan,) * 6))]

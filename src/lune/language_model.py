@@ -22,11 +22,13 @@ class TokenScores:
         log_probs: Natural log-probability of each token given those before it.
         means: Expected log-probability under the model's own distribution (min-k++, mu).
         deviations: Standard deviation of the same (min-k++, sigma).
+        correct: Whether each token is the likeliest one there, given the true tokens before it.
     """
 
     log_probs: tuple[float, ...]
     means: tuple[float, ...]
     deviations: tuple[float, ...]
+    correct: tuple[bool, ...] = ()
 
     @property
     def mean_log_prob(self) -> float:

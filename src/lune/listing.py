@@ -8,7 +8,7 @@ from lune.catalogue import catalogue
 from lune.errors import ConfigError, unknown_name
 from lune.methods import METHODS
 
-# The names are those of a run's record; docs/metrics.md has the definitions.
+# docs/metrics.md has the definitions. The first are the scores of every run, by their names in its record.
 METRICS: dict[str, str] = {
     "usr": "Unlearning success rate: share of known facts whose answer no longer contains the forgotten one.",
     "paraphrase_usr": "The same share over other wordings of the question.",
@@ -24,6 +24,18 @@ METRICS: dict[str, str] = {
     "adopted_alternate_rate": "Share of answers that give a wrong answer from the training negatives.",
     "fluency": "Entropy of the answers' word n-grams, in bits; it falls when answers repeat themselves.",
     "degenerate_rate": "Share of answers that are empty or stuck in repetition.",
+    "tofu_probability": "TOFU: likelihood of the answers, normalised by length.",
+    "tofu_rouge": "TOFU: ROUGE-L recall of the answers.",
+    "tofu_truth_ratio": "TOFU: wrong answers' likelihood over that of a paraphrased right one; two forms, by name.",
+    "tofu_model_utility": "TOFU: harmonic mean of the three on retain set, real authors and world facts.",
+    "tofu_forget_quality": "TOFU: p-value that truth ratios are those of a model that never saw the forget set.",
+    "exact_memorisation": "Share of a text's tokens that the model finds likeliest, given those before.",
+    "extraction_strength": "Share of a text that the model completes rightly, given the rest as its beginning.",
+    "privacy_leak": "PrivLeak: membership AUC against that of a retrained model, in per cent; 0 is ideal.",
+    "auc_distance": "Distance of the membership AUC from that of a retrained model.",
+    "leak_at_k": "Chance that k sampled answers hold the forgotten one at least once, with an upper bound.",
+    "choice_accuracy": "Share of questions where the true answer is likelier than its alternates, against chance.",
+    "logit_lens": "Probability and rank of the answer's first token, read from the hidden state of each layer.",
 }
 
 

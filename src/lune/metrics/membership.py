@@ -12,7 +12,8 @@ With log p_t the log-probability of token t given those before it, n tokens in a
     min_k            mean of the lowest 20 % of log p_t             (Shi et al., arXiv 2310.16789)
     min_k_plus_plus  mean of the lowest 20 % of (log p_t - mu_t) / sigma_t   (Zhang et al., arXiv 2404.02936)
 
-where mu_t and sigma_t are mean and standard deviation of log p under the model's own distribution at t.
+where mu_t and sigma_t are mean and standard deviation of log p under the model's own distribution at t. These need the
+model's token scores alone; ``lune.metrics.privacy`` has those that need more, a reference model or gradients.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LOWEST_SHARE = 0.2  # k of min-k and min-k++
 _LEAST_DEVIATION = 1e-6  # a model certain of its token has sigma 0, and the token then deviates by 0 too
 
 ScoredText = tuple[str, TokenScores]
+TwoSides = tuple[Sequence[float], Sequence[float]]
 
 
 def loss_score(text: str, scores: TokenScores) -> float:
@@ -67,13 +69,18 @@ ATTACKS: Mapping[str, Callable[[str, TokenScores], float]] = {
 
 
 def membership(
-    members: Sequence[ScoredText], non_members: Sequence[ScoredText], *, seed: int = 0
+    members: Sequence[ScoredText],
+    non_members: Sequence[ScoredText],
+    *,
+    further: Mapping[str, TwoSides] | None = None,
+    seed: int = 0,
 ) -> dict[str, dict[str, float | None]]:
     """Return how well each attack tells the two kinds of text apart.
 
     Args:
         members: Forget texts with their token scores.
         non_members: Texts of the same kind that were never taught, with theirs.
+        further: Scores of further attacks by name, those of members and those of non-members, higher for members.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -81,17 +88,20 @@ def membership(
         each side, ``auc_low`` and ``auc_high``; None where either side has no text to score. Texts without a token, or
         with a likelihood that is not a number, are left out.
     """
-    results: dict[str, dict[str, float | None]] = {}
-    for name, attack in ATTACKS.items():
-        positive, negative = _attack_scores(attack, members), _attack_scores(attack, non_members)
-        interval = auc_interval(positive, negative, seed=seed)
-        results[name] = {
-            "auc": interval.value,
-            "balanced_accuracy": best_balanced_accuracy(positive, negative),
-            "auc_low": interval.low,
-            "auc_high": interval.high,
-        }
-    return results
+    sides = {name: (_attack_scores(each, members), _attack_scores(each, non_members)) for name, each in ATTACKS.items()}
+    for name, (positive, negative) in (further or {}).items():
+        sides[name] = (_without_nan(positive), _without_nan(negative))
+    return {name: _told_apart(positive, negative, seed) for name, (positive, negative) in sides.items()}
+
+
+def _told_apart(positive: Sequence[float], negative: Sequence[float], seed: int) -> dict[str, float | None]:
+    interval = auc_interval(positive, negative, seed=seed)
+    return {
+        "auc": interval.value,
+        "balanced_accuracy": best_balanced_accuracy(positive, negative),
+        "auc_low": interval.low,
+        "auc_high": interval.high,
+    }
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
@@ -139,6 +149,10 @@ def _wins(positive: Sequence[float], negative: Sequence[float]) -> Floats:
 
 def _attack_scores(attack: Callable[[str, TokenScores], float], texts: Sequence[ScoredText]) -> list[float]:
     return [attack(text, scores) for text, scores in texts if _is_defined(scores)]
+
+
+def _without_nan(scores: Sequence[float]) -> list[float]:
+    return [score for score in scores if not math.isnan(score)]
 
 
 def _is_defined(scores: TokenScores) -> bool:

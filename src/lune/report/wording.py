@@ -109,6 +109,7 @@ MIA_NAMES = {
     "min_k": "Min-k %",
     "min_k_plus_plus": "Min-k %++",
     "reference": "Reference model",
+    "gradnorm": "Gradient norm",
 }
 
 KIND_WORDS = {
