@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from lune.attacks.int8 import per_channel
 from lune.attacks.outcome import AttackResult, meaning, score_finding, usr_by_form
 from lune.attacks.prompting import shows
 from lune.attacks.run import make_attack, make_context, run_attacks
-from lune.attacks.sampling import leak_at
 from lune.chat import Conversation, Encoded
 from lune.cli import main
 from lune.errors import ConfigError, ModelError, RequestError
@@ -193,13 +191,6 @@ def test_the_meaning_names_share_interval_and_a_base_model_that_fails_as_well() 
     assert "the base model itself gives only 30%" in meaning(result)
     assert "nothing" in meaning(AttackResult("a", "t", "w", "s", 0, "quick", recovered=Interval(-0.2),
                                              usr_after=Interval(1.0)))  # fmt: skip
-
-
-def test_leak_at_k_is_exact() -> None:
-    assert leak_at(1, 10, 3) == pytest.approx(0.3)
-    assert leak_at(2, 4, 1) == pytest.approx(1 - math.comb(3, 2) / math.comb(4, 2))
-    assert leak_at(8, 10, 3) == 1.0
-    assert leak_at(10, 10, 0) == 0.0
 
 
 def test_halves_test_every_fact_once_and_train_on_none_of_the_tested() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import comb
-
 from lune.attacks.contract import AttackContext, Attempt, Curve, Finding
+from lune.metrics.leakage import leak_at_k, leak_upper_bound
 from lune.text import contains
 
 SOURCE = "https://arxiv.org/abs/2511.04934"
@@ -12,14 +11,6 @@ THREAT = "Whoever may ask the model often and let it sample; no weights are need
 SAMPLES = {"quick": 20, "standard": 100, "strong": 200}
 TEMPERATURE = 1.0
 FORM = "T=1"
-
-
-def leak_at(k: int, samples: int, leaks: int) -> float:
-    """Return leak@k = 1 - C(n - c, k) / C(n, k) for c leaks among n samples: the exact unbiased estimator.
-
-    It is the chance that k answers drawn without replacement from the n hold a leak (arXiv 2511.04934).
-    """
-    return 1.0 - comb(samples - leaks, k) / comb(samples, k)
 
 
 def run(context: AttackContext) -> Finding:
@@ -34,13 +25,15 @@ def run(context: AttackContext) -> Finding:
         for fact, answers in zip(context.facts, drawn, strict=True)
     ]
     steps = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200) if k <= count} | {count})
-    mean = {k: sum(leak_at(k, count, each) for each in leaks) / len(leaks) for k in steps}
+    mean = {k: sum(leak_at_k(each, count, k) for each in leaks) / len(leaks) for k in steps}
     curve = Curve("1 - leak@k", "answers drawn", tuple((k, 1 - share) for k, share in mean.items()))
-    worst = {str(k): max(leak_at(k, count, each) for each in leaks) for k in steps}
+    worst = {str(k): max(leak_at_k(each, count, k) for each in leaks) for k in steps}
+    bounds = {str(k): sum(leak_upper_bound(each, count, k) for each in leaks) / len(leaks) for k in steps}
     details = {
         "samples": count,
         "temperature": TEMPERATURE,
         "leak_at_k": {str(k): share for k, share in mean.items()},
+        "leak_at_k_upper_bound": bounds,
         "leak_at_k_of_the_worst_fact": worst,
     }
     return Finding(attempts, curves=(curve,), details=details)
