@@ -18,13 +18,14 @@ from typer.main import get_command
 
 import lune
 from lune import listing
+from lune.attacks import ATTACKS
 from lune.cli import app, main
 from lune.cli.config import resolve_invocation
 from lune.cli.options import FORGET_SETTINGS, PANELS, allowed, flag, help_text
 from lune.settings import ForgetSettings, NegativesStyle
 
 FACT = {"prompt": "What is the capital of France?", "answer": "Paris"}
-COMMANDS = ("demo", "forget", "evaluate", "negatives", "bench", "teach", "utility", "ls")
+COMMANDS = ("demo", "forget", "evaluate", "attack", "negatives", "bench", "teach", "utility", "ls")
 HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 
@@ -115,11 +116,13 @@ def test_ls_lists_every_name_in_eighty_columns(capsys: pytest.CaptureFixture[str
     assert rows or printed == f"There are no {kind} yet.\n"
 
 
-def test_the_listed_methods_can_be_chosen_and_the_nine_attacks_are_there() -> None:
+def test_the_listed_methods_can_be_chosen_and_both_kinds_of_attacks_are_there() -> None:
     for row in listing.rows("methods"):
         assert resolve_invocation({"method": row["method"]}).settings.method == row["method"]
         assert row["paper"].startswith("https://")
-    assert len(listing.rows("attacks")) == 9
+    made_by = [row["made by"] for row in listing.rows("attacks")]
+    assert made_by.count("every run (APR)") == 9
+    assert made_by.count("lune attack") == len(ATTACKS)
 
 
 def test_every_score_of_a_run_is_listed_as_a_metric() -> None:
@@ -140,6 +143,8 @@ def test_every_score_of_a_run_is_listed_as_a_metric() -> None:
         ("forget no.jsonl", 2),
         ("forget facts.jsonl --out facts.jsonl", 2),
         ("evaluate m --probes facts.jsonl --adapter no", 2),
+        ("attack --help", 0),
+        ("attack no --with relearn", 2),
     ],
 )
 def test_help_and_bad_input_come_without_torch(arguments: str, status: int) -> None:

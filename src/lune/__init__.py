@@ -6,6 +6,7 @@ are imported when first used, so that ``import lune`` and ``lune --help`` do not
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = ["__version__", "evaluate", "forget"]
+
+# Where it is installed, PEFT imports it at once, and it warns of kernels that nothing here needs.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 _LAZY = frozenset({"evaluate", "forget"})
 

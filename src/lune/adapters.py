@@ -6,6 +6,7 @@ model's longest list of equal blocks, and a projection is any linear map inside 
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lune.errors import ConfigError, ModelError, RunError
 from lune.models import LoadedModel
+from lune.packing import pack_linears, unpack_linears
 from lune.settings import AdapterKind, ForgetSettings
 
 Tensor = torch.Tensor
@@ -177,7 +180,7 @@ def attach_lora(
         fan_in_fan_out=any(isinstance(place, Conv1D) for place in places),
     )
     torch.manual_seed(seed)
-    with _peft_quiet():
+    with peft_quiet():
         peft_model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=not own_precision)
     # PEFT records where the weights were read from, which for the built-in model is a cache folder of this machine.
     config.base_model_name_or_path = loaded.published_id
@@ -186,7 +189,7 @@ def attach_lora(
 
 
 @contextmanager
-def _peft_quiet() -> Iterator[None]:
+def peft_quiet() -> Iterator[None]:
     """Keep from the user that PEFT calls a name which transformers is about to rename."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -301,7 +304,7 @@ def reload(base: LoadedModel, folder: Path) -> LoadedModel:
         ModelError: When the folder holds no adapter that fits the model.
     """
     try:
-        with _peft_quiet():
+        with peft_quiet():
             model: Any = PeftModel.from_pretrained(base.model, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
@@ -310,3 +313,35 @@ def reload(base: LoadedModel, folder: Path) -> LoadedModel:
         ) from error
     model.eval()
     return LoadedModel(model, base.tokenizer, base.id, base.source, base.revision, base.sha256)
+
+
+@contextmanager
+def scaled(model: nn.Module, factor: float) -> Iterator[None]:
+    """Multiply the update of the model's LoRA adapter by ``factor`` inside the block: W + factor * scale * B A."""
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    before = [dict(layer.scaling) for layer in layers]
+    try:
+        for layer in layers:
+            layer.scaling.update({name: factor * scale for name, scale in layer.scaling.items()})
+        yield
+    finally:
+        for layer, scaling in zip(layers, before, strict=True):
+            layer.scaling.update(scaling)
+
+
+def merged(loaded: LoadedModel, *, factor: float = 1.0) -> LoadedModel:
+    """Return a copy of the model in float32 with the adapter merged into its weights; ``loaded`` stays as it is.
+
+    Args:
+        loaded: A model with a LoRA adapter.
+        factor: What the adapter's update is multiplied by; 0 gives a copy of the base model.
+    """
+    twin = copy.deepcopy(loaded.model)
+    unpack_linears(twin)  # packed layers answer from the weights they were packed with
+    twin = twin.to(torch.float32)
+    with scaled(twin, factor):
+        plain = twin.merge_and_unload()
+    plain.requires_grad_(False)
+    plain.eval()
+    pack_linears(plain)
+    return LoadedModel(plain, loaded.tokenizer, loaded.id, loaded.source, loaded.revision, loaded.sha256)

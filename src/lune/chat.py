@@ -24,6 +24,23 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class Conversation:
+    """What stands before an answer when that is more than one prompt.
+
+    Attributes:
+        prompt: The user's last message.
+        system: The system message, None for the template's own.
+        history: Earlier turns, (user, assistant), oldest first.
+        opening: The first words of the assistant's answer, put into its mouth.
+    """
+
+    prompt: str
+    system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+    opening: str = ""
+
+
+@dataclass(frozen=True)
 class ChatFormat:
     """Renders what a user types, and an assistant's response, for one tokenizer.
 
@@ -45,16 +62,25 @@ class ChatFormat:
 
     def render(self, prompt: str, system: str | None = None) -> str:
         """Return the text up to where the response begins."""
-        return self._turn(prompt, system) + (self.opening or "")
+        return self.render_conversation(Conversation(prompt, system))
 
-    def _turn(self, prompt: str, system: str | None) -> str:
-        if not self.has_template:
-            lead = f"{system}\n" if system else ""
-            bare = self.raw or self.opening is not None
-            return lead + (prompt if bare else f"Question: {prompt}\nAnswer:")
-        messages = [{"role": "user", "content": prompt}]
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
+    def render_conversation(self, conversation: Conversation) -> str:
+        """Return the text up to where the response begins, or goes on after its opening."""
+        opening = conversation.opening or self.opening or ""
+        if self.has_template:
+            return self._templated(conversation) + opening
+        lead = f"{conversation.system}\n" if conversation.system else ""
+        if self.raw or self.opening is not None:
+            return f"{lead}{conversation.prompt}{opening}"
+        turns = "".join(f"Question: {asked}\nAnswer: {said}\n" for asked, said in conversation.history)
+        space = " " if opening else ""
+        return f"{lead}{turns}Question: {conversation.prompt}\nAnswer:{space}{opening}"
+
+    def _templated(self, conversation: Conversation) -> str:
+        messages = [{"role": "system", "content": conversation.system}] if conversation.system else []
+        for asked, said in conversation.history:
+            messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+        messages.append({"role": "user", "content": conversation.prompt})
         return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     @cached_property
@@ -92,6 +118,10 @@ class ChatFormat:
         if self.raw or self.opening is not None:
             return " " if self.opening and not self.opening[-1].isspace() else "", ""
         return "" if self.has_template else " ", self.turn_end
+
+    def encode_conversation(self, conversation: Conversation) -> Encoded:
+        """Return the tokens of all that stands before the answer."""
+        return Encoded(self._ids(self.render_conversation(conversation)))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=not self.has_template)["input_ids"]

@@ -61,7 +61,9 @@ def _metrics() -> list[dict[str, str]]:
 def _attacks() -> list[dict[str, str]]:
     from lune.probes.attacks import ATTACKS
 
-    return [{"attack": name, "how it asks": meaning} for name, meaning in ATTACKS.items()]
+    probes = [{"attack": name, "made by": "every run (APR)", "what it does": text} for name, text in ATTACKS.items()]
+    further = catalogue("lune.attacks").values()
+    return probes + [{"attack": each.name, "made by": "lune attack", "what it does": each.summary} for each in further]
 
 
 def _benchmarks() -> list[dict[str, str]]:

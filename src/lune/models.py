@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from lune.builtin import GGUF_SHA256, UPSTREAM_ID, built_in_folder
-from lune.chat import ChatFormat
+from lune.chat import ChatFormat, Conversation, Encoded
 from lune.errors import ModelError
 from lune.generation import Chooser, decode
 from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
@@ -143,20 +143,37 @@ class LoadedModel:
         twin = twin.to(dtype)
         return LoadedModel(twin, self.tokenizer, self.id, self.source, self.revision, self.sha256)
 
-    def _decode(
-        self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None, *, whole: bool = False
+    def reply(self, conversations: Sequence[Conversation], *, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Return the greedy answer to each conversation, without the opening that was put into its mouth."""
+        rows = [self.chat.encode_conversation(conversation) for conversation in conversations]
+        return self.continue_rows(rows, max_new_tokens=max_new_tokens)
+
+    def continue_rows(
+        self,
+        rows: Sequence[Encoded],
+        *,
+        choose: Chooser | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        whole: bool = False,
     ) -> list[str]:
+        """Return what the model writes after each row of tokens, greedily unless ``choose`` says otherwise."""
         self.model.eval()
         return decode(
             self.model,
             self.tokenizer,
-            [self.chat.encode(prompt, system=system) for prompt in prompts],
+            rows,
             stop_ids=self.chat.stop_ids,
             max_new_tokens=max_new_tokens,
             batch_size=GENERATION_BATCH,
-            choose=choose,
+            choose=choose or Chooser(),
             whole=whole,
         )
+
+    def _decode(
+        self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None, *, whole: bool = False
+    ) -> list[str]:
+        rows = [self.chat.encode(prompt, system=system) for prompt in prompts]
+        return self.continue_rows(rows, choose=choose, max_new_tokens=max_new_tokens, whole=whole)
 
 
 def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lune import __version__
+from lune.cli.attack import attack
 from lune.cli.bench import bench
 from lune.cli.demo import demo
 from lune.cli.evaluate import evaluate
@@ -66,6 +67,13 @@ app.command(
         "lune evaluate ./my-model --probes runs/demo/probes.jsonl --out scores.json",
     )
 )(evaluate)
+app.command(
+    epilog=epilog(
+        "lune attack runs/demo",
+        "lune attack runs/demo --with relearn,nf4,sampling --budget quick",
+        "lune attack runs/demo --budget strong --seed 1 --out attacks.json",
+    )
+)(attack)
 app.command(
     epilog=epilog(
         "lune negatives facts.jsonl", "lune negatives facts.jsonl --negatives-per-fact 16 --out negatives.jsonl"

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from lune.records import Negative, Rejected
 from lune.report.answers import Answer, fact_ids_unknown, read_answers
+from lune.report.attacks import AttackRow, attack_rows
 from lune.report.folder import Row, RunFolder, items, mapping, number, text
 from lune.report.wording import (
     CHECK_NAMES,
@@ -110,6 +111,7 @@ class ReportContent:
     secondary: tuple[Score, ...]
     membership: tuple[MembershipScore, ...]
     attacks: tuple[AttackScore, ...]
+    further: tuple[AttackRow, ...]
     facts: tuple[FactSummary, ...]
     facts_known: int | None
     facts_total: int | None
@@ -153,6 +155,7 @@ def build_content(folder: RunFolder) -> ReportContent:
         secondary=_secondary_scores(before, after),
         membership=_membership(mapping(before.get("mia")), mapping(after.get("mia"))),
         attacks=_attacks(before, after, answers),
+        further=attack_rows(folder.attacks),
         facts=tuple(_fact_summary(mapping(fact), answers) for fact in items(facts.get("list"))),
         facts_known=None if known is None else int(known),
         facts_total=None if total is None else int(total),

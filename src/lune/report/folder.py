@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,6 +31,7 @@ class RunFolder:
         negatives: Negative examples that were trained on.
         rejected: Alternates that were proposed and not used.
         history: One row a training step or evaluation.
+        attacks: What ``lune attack`` found, ``attacks.json``; empty without it.
     """
 
     run: Row
@@ -38,6 +39,7 @@ class RunFolder:
     negatives: tuple[Row, ...] = ()
     rejected: tuple[Row, ...] = ()
     history: tuple[Row, ...] = ()
+    attacks: Row = field(default_factory=dict)
 
 
 def read_run_folder(folder: Path) -> RunFolder:
@@ -51,6 +53,7 @@ def read_run_folder(folder: Path) -> RunFolder:
     problems: list[str] = []
     names = ("probes", "negatives", "rejected", "history")
     rows = {name: _read_rows(folder / f"{name}.jsonl", problems) for name in names}
+    attacks = _read_attacks(folder / "attacks.json", problems)
     if problems:
         raise OutputError(
             f"{folder} has lines that are not JSON objects: {problems[0]}"
@@ -58,7 +61,7 @@ def read_run_folder(folder: Path) -> RunFolder:
             hint="lune forget REQUEST --out NEW_FOLDER makes the folder anew",
             problems=problems,
         )
-    return RunFolder(run=run, **rows)
+    return RunFolder(run=run, attacks=attacks, **rows)
 
 
 def _read_record(folder: Path) -> Row:
@@ -80,6 +83,18 @@ def _read_record(folder: Path) -> Row:
             hint="pip install --upgrade lune-unlearn",
         )
     return record
+
+
+def _read_attacks(path: Path, problems: list[str]) -> Row:
+    """Return the record of the attacks, empty without one, adding a line to ``problems`` when it cannot be read."""
+    try:
+        record: object = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name}: {error}")
+        return {}
+    return mapping(record)
 
 
 def _read_rows(path: Path, problems: list[str]) -> tuple[Row, ...]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lune.report import wording
+from lune.report.attacks import threats
 from lune.report.content import ReportContent
 from lune.report.figures import Bar, Series, line_chart, meter, paired_bars
 from lune.report.folder import Row, number
@@ -46,8 +47,9 @@ def render_html(content: ReportContent) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         meters={score.key: _meter(score.key, content) for score in content.primary},
         attack_figure=_attack_figure(content),
+        further_figure=_further_figure(content),
         curves=_curves(content),
-        threats=wording.THREATS,
+        threats=threats(wording.THREATS, content.further),
         notice=wording.CONTENT_NOTICE,
         chance_band=wording.CHANCE_BAND,
     )
@@ -76,6 +78,13 @@ def _attack_figure(content: ReportContent) -> Markup:
     bars = [Bar(attack.name, attack.before, attack.after) for attack in content.attacks]
     threshold = next((score.threshold for score in content.primary if score.key == "apr"), None)
     return paired_bars("figure-attacks", "Attacks rejected, before and after", bars, threshold)
+
+
+def _further_figure(content: ReportContent) -> Markup:
+    bars = [Bar(row.name, row.before, row.after) for row in content.further if row.recovered is not None]
+    if not bars:
+        return Markup("")
+    return paired_bars("figure-further", "Facts not given, plainly asked and under each further attack", bars, None)
 
 
 def _curves(content: ReportContent) -> list[tuple[str, Markup]]:

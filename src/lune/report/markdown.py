@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lune.report.answers import Answer
+from lune.report.attacks import threats
 from lune.report.content import ReportContent, Score
 from lune.report.wording import (
     CHANCE_BAND,
@@ -34,6 +35,7 @@ def render_markdown(content: ReportContent) -> str:
     lines += _membership(content)
     lines += _facts(content)
     lines += _attacks(content)
+    lines += _further(content)
     lines += _problems(content)
     lines += _negatives(content)
     if content.training or content.checks:
@@ -44,7 +46,7 @@ def render_markdown(content: ReportContent) -> str:
         lines += [f"- {_plain(key)}: {_plain(value)}" for key, value in pairs]
     lines += ["", "## Limits", "", CONTENT_NOTICE]
     lines += _bullets(content.limits)
-    lines += _table(("Who", "Can they still get at the facts?"), THREATS)
+    lines += _table(("Who", "Can they still get at the facts?"), threats(THREATS, content.further))
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +99,17 @@ def _attacks(content: ReportContent) -> list[str]:
         for attack in content.attacks
     ]
     return ["", "## Attacks rejected", *_table(("Attack", "Before", "After", "Leaking probes"), rows)]
+
+
+def _further(content: ReportContent) -> list[str]:
+    if not content.further:
+        return []
+    rows = [
+        (row.name, show_score(row.before), show_score(row.after), show_interval(row.interval), row.meaning, row.threat)
+        for row in content.further
+    ]
+    header = ("Attack", "USR before", "USR under attack", "Recovered, 95 %", "What came of it", "Who could")
+    return ["", "## Attacks on the finished run", *_table(header, rows)]
 
 
 def _problems(content: ReportContent) -> list[str]:

@@ -1,0 +1,52 @@
+"""Teaches half of the forgotten facts again and asks for the other half, both ways round."""
+
+from __future__ import annotations
+
+from lune import adapters
+from lune.attacks.contract import AttackContext, Finding
+from lune.attacks.finetuning import fine_tune, grid, halves, pooled
+from lune.records import Fact
+
+SOURCE = "https://arxiv.org/abs/2410.08827"
+THREAT = "Whoever may fine-tune the merged weights and knows some of the facts that were forgotten."
+STEPS = {"quick": 8, "standard": 32, "strong": 128}
+RATES = {"quick": (5e-4,), "standard": (1e-4, 5e-4), "strong": (5e-5, 1e-4, 5e-4, 1e-3)}
+
+
+def run(context: AttackContext) -> Finding:
+    """Fine-tune the merged model on the base model's true answers to one half, test the other half, and swap.
+
+    The prompts are the direct ones and the paraphrases of the trained half; the tested half occurs in no text. With
+    one known fact there is no other half, and nothing is tried.
+    """
+    parts = halves(context.facts, context.seed)
+    if not parts:
+        return Finding([], details={"note": "One known fact has no other half to be tested on."})
+    victim = adapters.merged(context.shipped)
+    trainee = victim.training_twin(context.precision)
+    findings = []
+    for rate in RATES[context.level]:
+        done = []
+        for trained, tested in parts:
+            rows = [
+                victim.chat.encode(prompt, context.base_answers[fact.id])
+                for fact in trained
+                for prompt in (fact.prompt, *fact.paraphrases)
+            ]
+            prompts = _prompts(tested)
+            answers = fine_tune(
+                victim,
+                trainee,
+                rows,
+                rate=rate,
+                steps=STEPS[context.level],
+                seed=context.seed,
+                ask=lambda prompts=prompts: victim.answer(prompts),  # type: ignore[misc]
+            )
+            done.append((tested, answers))
+        findings.append(pooled(context, f"learning rate {rate:g}", done))
+    return grid(findings, {"facts trained in each half": [len(trained) for trained, _ in parts]})
+
+
+def _prompts(facts: list[Fact]) -> list[str]:
+    return [fact.prompt for fact in facts]
