@@ -24,6 +24,11 @@ FILE_NAME = "world.json"
 LEAST_PROMPTS = 5
 DEV_TENTHS = 4
 """Of all subjects, how many tenths fall into the dev split."""
+ALWAYS_DEV = frozenset({
+    "france", "germany", "italy", "spain", "japan", "russia", "china", "india", "brazil", "mexico", "gold", "silver",
+    "romeo and juliet", "moby dick", "mona lisa", "starry night", "invention of telephone",
+})  # fmt: skip
+"""Subjects (normalised) on which recipes were tried before the split was made: reporting on them would flatter."""
 _ARTICLE = "the "
 
 
@@ -67,12 +72,14 @@ def slug(text: str) -> str:
 
 
 def split_of(subject: str) -> Split:
-    """Return the split of a subject: dev for 4 in 10, by SHA-256 of "world " and its normalised name, modulo 10.
+    """Return the split of a subject: dev for 4 in 10 and for those of ``ALWAYS_DEV``, else test.
 
-    A subject is wholly in one split, with all its relations, and stays there whatever else the file holds.
+    The first 8 bytes of the SHA-256 of "world " and the normalised name decide, modulo 10. A subject is wholly in one
+    split, with all its relations, and stays there whatever else the file holds.
     """
-    digest = hashlib.sha256(f"world {normalise(subject)}".encode()).digest()
-    return "dev" if int.from_bytes(digest[:8], "big") % 10 < DEV_TENTHS else "test"
+    name = normalise(subject)
+    digest = hashlib.sha256(f"world {name}".encode()).digest()
+    return "dev" if name in ALWAYS_DEV or int.from_bytes(digest[:8], "big") % 10 < DEV_TENTHS else "test"
 
 
 def read_world(folder: Path | None = None) -> list[WorldFact]:
