@@ -19,6 +19,7 @@ from lune.world_facts import (
     FILE_NAME,
     WorldFact,
     fact_problems,
+    others_of_relation,
     read_world,
     relation_problems,
     shape_problems,
@@ -109,6 +110,15 @@ def test_the_split_of_a_subject_depends_on_its_name_alone() -> None:
 
 
 PINNED = ["dev", "dev", "dev", "test", "dev", "dev", "dev", "test"]
+
+
+def test_other_subjects_of_a_relation_are_found_by_its_wordings() -> None:
+    others = others_of_relation("What is the opposite of hot?", "hot")
+    assert {"big", "tall", "north"} <= set(others)
+    assert "hot" not in others
+    assert others_of_relation("Give the plural form of the noun 'mouse'.", "mouse")[:2] == ("child", "foot")
+    assert "United Kingdom" in others_of_relation("what is the currency of the Netherlands", "Netherlands")
+    assert others_of_relation("Who repaired the clock of Dunwich?", "clock of Dunwich") == ()
 
 
 # --- reading and refusing

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def read_world(folder: Path | None = None) -> list[WorldFact]:
     """
     if folder is None:
         # Its facts are checked by the tests; doing it again at every start takes seconds.
-        return _facts(_parse(files("lune").joinpath("data", FILE_NAME).read_text(encoding="utf-8")))
+        return _facts(_shipped())
     path = folder / FILE_NAME
     hint = f"give a folder with a {FILE_NAME} like the shipped one; docs/world.md describes it"
     try:
@@ -108,10 +109,23 @@ def read_world(folder: Path | None = None) -> list[WorldFact]:
     return _facts(relations)
 
 
+def others_of_relation(prompt: str, subject: str) -> tuple[str, ...]:
+    """Return the other subjects of the relation that ``prompt`` asks for, in the order of the shipped file.
+
+    Empty when no wording of the shipped relations, put for ``subject``, reads like ``prompt``.
+    """
+    wanted, itself = normalise(prompt), normalise(subject)
+    for relation in _shipped().values():
+        if any(normalise(template.replace("{}", subject)) == wanted for template in relation["prompts"]):
+            names = (name.removeprefix(_ARTICLE) for name in relation["facts"])
+            return tuple(name for name in names if normalise(name) != itself)
+    return ()
+
+
 def sources(folder: Path | None = None) -> dict[str, str]:
     """Return where the facts of each relation can be looked up, by relation."""
-    place = files("lune").joinpath("data", FILE_NAME) if folder is None else folder / FILE_NAME
-    return {name: relation["source"] for name, relation in _parse(place.read_text(encoding="utf-8")).items()}
+    relations = _shipped() if folder is None else _parse((folder / FILE_NAME).read_text(encoding="utf-8"))
+    return {name: relation["source"] for name, relation in relations.items()}
 
 
 def shape_problems(relations: Any) -> Iterator[str]:
@@ -181,6 +195,12 @@ def _spelling_problems(fact: WorldFact) -> Iterator[str]:
         ]
         if place and others:
             yield f"the alias '{spelling}' is idle, since it contains '{others[0]}'"
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    relations: dict[str, Any] = _parse(files("lune").joinpath("data", FILE_NAME).read_text(encoding="utf-8"))
+    return relations
 
 
 def _facts(relations: dict[str, Any]) -> list[WorldFact]:
