@@ -23,7 +23,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 # Found by entity_type, not in running text, where they nearly always mean something else.
-_EVERYDAY_WORDS = _words("adobe bat canon darts lead polish polo running squash")
+_EVERYDAY_WORDS = _words("adobe bat bear canon darts duck lead polish polo running seal squash")
 # A single place name beside another capitalised word is part of a longer name: Paris Hilton, South Georgia.
 _PLACES = frozenset({"country", "city", "us_state", "planet_or_body"})
 _FUNCTION_WORDS = _words(

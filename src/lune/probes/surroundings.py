@@ -24,6 +24,7 @@ from lune.probes.selection import known_and_consistent
 from lune.records import Anchor, Fact, Neighbour, Probe, Split
 from lune.text import contains, is_degenerate, is_refusal, normalise
 from lune.wording import named_in, to_imperative, with_subject
+from lune.world_facts import others_of_relation
 
 Hand = Literal["test", "dev", "anchor"]
 Item = TypeVar("Item")
@@ -231,11 +232,15 @@ def _given(facts: Sequence[Fact]) -> list[Probe]:
 
 
 def _similar_subjects(facts: Sequence[Fact], model: LanguageModel, seed: int) -> dict[str, list[str]]:
-    """Ask the base model for things like each subject, for subjects of a kind that no shipped list knows."""
-    prompts = [f"Name one thing of the same kind as {fact.subject}. Answer with its name only." for fact in facts]
+    """Return things like each subject, for subjects of a kind that no shipped list knows.
+
+    Where the shipped facts are asked for in the same words, their subjects are taken; else the base model is asked.
+    """
+    result = {fact.id: list(others_of_relation(fact.prompt, fact.subject or "")) for fact in facts}
+    unknown = [fact for fact in facts if not result[fact.id]]
+    prompts = [f"Name one thing of the same kind as {fact.subject}. Answer with its name only." for fact in unknown]
     sampled = model.sample(prompts, count=SIMILAR_ASKED, seed=seed, max_new_tokens=12) if prompts else []
-    result: dict[str, list[str]] = {}
-    for fact, prompt, texts in zip(facts, prompts, sampled, strict=True):
+    for fact, prompt, texts in zip(unknown, prompts, sampled, strict=True):
         # A small model invents names as gladly as it recalls them; those that a shipped list knows exist.
         names = (short_answer(prompt, text) for text in texts)
         result[fact.id] = list(dict.fromkeys(name for name in names if name and entity_type(name)))
