@@ -21,6 +21,7 @@ from lune.language_model import MAX_NEW_TOKENS
 from lune.models import LoadedModel, load_model
 from lune.records import Fact
 from lune.training import loop
+from lune.training.step import StepResult
 from tiny import CAPITALS, fact, question
 
 FILES = {
@@ -253,15 +254,15 @@ def test_a_reload_that_answers_otherwise_fails_the_run(
 def test_an_interrupted_training_still_gives_a_scored_run(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain_step, steps = loop._step, []
+    plain_step, steps = loop.forward_backward, []
 
-    def interrupted(*arguments: Any, **named: Any) -> dict[str, float]:
+    def interrupted(*arguments: Any, **named: Any) -> StepResult:
         steps.append(1)
         if len(steps) == 5:
             raise KeyboardInterrupt
         return plain_step(*arguments, **named)
 
-    monkeypatch.setattr(loop, "_step", interrupted)
+    monkeypatch.setattr(loop, "forward_backward", interrupted)
     settings = {**FORGETS, "learning_rate": 1e-3, "early_stop": False}
     run = lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32", **settings)
     assert record(run.folder)["training"]["stopped"] == "interrupted by the user"

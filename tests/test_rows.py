@@ -9,8 +9,8 @@ import torch
 from lune.chat import Encoded
 from lune.models import LoadedModel
 from lune.records import Fact, Negative
-from lune.training.loop import true_answer_rejection
 from lune.training.rows import NegativeRow, negative_row
+from lune.training.step import true_answer_probability, true_answer_rejection
 
 FACT = Fact("f1", "What is the capital of France?", "Paris", subject="France")
 
@@ -75,3 +75,14 @@ def test_the_more_certain_the_true_answer_the_stronger_the_push() -> None:
         assert logits.grad is not None
         pushes.append(float(logits.grad[0, 0]))
     assert 0.5 < pushes[0] < pushes[1] <= pushes[2] <= 1.001
+
+
+def test_a_negative_is_told_by_its_likeliest_true_answer() -> None:
+    probabilities = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.2, 0.7], [0.25, 0.25, 0.5], [0.6, 0.3, 0.1]])
+    rows = [
+        NegativeRow(Encoded((1,), (1, 1)), ((0, 1), (1, 2))),
+        NegativeRow(Encoded((1,), (1,))),
+        NegativeRow(Encoded((1,), (1,)), ((0, 2),)),
+    ]
+    # Without a way nothing is known, so the negative counts as told.
+    torch.testing.assert_close(true_answer_probability(probabilities.log(), rows), torch.tensor([0.7, 1.0, 0.1]))

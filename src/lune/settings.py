@@ -80,6 +80,12 @@ class ForgetSettings(BaseModel):
     rejection_weight: float = Field(
         2.0, ge=0, description="Weight of pushing down the true answer where the way to it parts from the negative one."
     )
+    release: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="A negative whose true answer is less probable than this is pushed less and rests; 0 for never.",
+    )
     early_stop: bool = Field(True, description="Stop when the dev probes are forgotten and utility still stands.")
     max_utility_drop: float = Field(
         0.005, ge=0, le=1, description="Largest drop of dev GUR an early stop may accept (the paper: 0.005)."
@@ -121,6 +127,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "anchors": 0,
         "anchor_weight": 0.0,
         "rejection_weight": 0.0,
+        "release": 0.0,
     },
 }
 

@@ -58,7 +58,6 @@ def learn(
     steps_a_pass = math.ceil(len(rows) / recipe.batch_size)
     updates = Updates(
         parameters,
-        total=steps_a_pass * recipe.passes,
         learning_rate=recipe.learning_rate,
         weight_decay=0.0,
         warmup=recipe.warmup,
@@ -102,7 +101,7 @@ def _one_pass(
         if not loss.isfinite():
             raise Diverged(f"the loss is {loss.item():.3g}")
         loss.backward()  # type: ignore[no-untyped-call]
-        updates.step()
+        updates.step((number - 1 + (place + 0.5) / len(groups)) / recipe.passes)
         told = log_p.detach()
         probabilities += [math.exp(told[owners == row].mean().item()) for row in range(len(group))]
         report({"pass": number, "step": (number - 1) * len(groups) + place + 1, "loss": loss.item()})

@@ -1,0 +1,141 @@
+"""One training step: the losses of one batch, forward and backward, added up over all processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from lune.adapters import training_mode
+from lune.batching import make_batch, response_logits
+from lune.methods import objective
+from lune.models import LoadedModel
+from lune.settings import ForgetSettings
+from lune.training.anchors import AnchorRow, anchor_divergence
+from lune.training.rows import NegativeRow
+from lune.training.updates import Diverged
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step found, over all processes.
+
+    Attributes:
+        losses: ``loss``, ``negative_loss``, ``rejection``, ``anchor_kl``.
+        told: The true answer's probability in each negative before the step, 1 where none could be measured.
+    """
+
+    losses: dict[str, float]
+    told: list[float]
+
+
+def forward_backward(
+    trainee: LoadedModel,
+    negatives: Sequence[NegativeRow],
+    anchors: Sequence[AnchorRow],
+    settings: ForgetSettings,
+    *,
+    accelerator: Accelerator,
+    parameters: Sequence[torch.nn.Parameter],
+) -> StepResult:
+    """Do one forward and backward pass over this process's share; leaves the sum of all gradients on ``parameters``.
+
+    Raises:
+        Diverged: When a loss is not finite.
+    """
+    training_mode(trainee.model)
+    tokens = sum(len(negative.row.response) for negative in negatives)
+    parting = max(1, sum(len(negative.true_ways) for negative in negatives))
+    anchor_tokens = max(1, sum(len(anchor.row.response) for anchor in anchors))
+    share = slice(accelerator.process_index, None, accelerator.num_processes)
+    mine, held = negatives[share], anchors[share]
+    rows = [*(negative.row for negative in mine), *(anchor.row for anchor in held)]
+    negative_loss = rejection = kl = torch.zeros((), device=trainee.device)
+    told = torch.zeros(len(negatives), device=trainee.device)
+    if rows:
+        batch = make_batch(rows, list(range(len(rows))), trainee.pad_id, trainee.device)
+        logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
+        log_p = logits.float().log_softmax(-1)
+        is_negative = owners < len(mine)
+        chosen = log_p.gather(-1, targets[:, None])[:, 0][is_negative]
+        told[share] = true_answer_probability(log_p, mine)
+        if settings.release:
+            chosen = chosen * (told[share] / settings.release).clamp(max=1)[owners[is_negative]]
+        negative_loss = objective(settings.method)(chosen, tokens)
+        if settings.rejection_weight:
+            rejection = true_answer_rejection(log_p, mine) / parting
+        if held:
+            top_ids = torch.cat([anchor.top_ids for anchor in held])
+            top_log_probs = torch.cat([anchor.top_log_probs for anchor in held])
+            kl = anchor_divergence(log_p[~is_negative], top_ids, top_log_probs) / anchor_tokens
+        accelerator.backward(negative_loss + settings.rejection_weight * rejection + settings.anchor_weight * kl)
+    # Gradients and losses are sums over the global batch, so adding the processes' shares is exact.
+    totals = torch.cat([torch.stack([part.detach().float() for part in (negative_loss, rejection, kl)]), told])
+    if accelerator.num_processes > 1:
+        _add_over_processes(parameters, totals, accelerator)
+    if not totals.isfinite().all():
+        raise Diverged(f"the loss is {totals[0].item():.3g}")
+    parts = dict(zip(("negative_loss", "rejection", "anchor_kl"), totals[:3].tolist(), strict=True))
+    weights = {"negative_loss": 1.0, "rejection": settings.rejection_weight, "anchor_kl": settings.anchor_weight}
+    return StepResult(
+        {"loss": sum(weights[name] * value for name, value in parts.items()), **parts}, totals[3:].tolist()
+    )
+
+
+def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
+    """Return -sum log(1 - p) over the true answer's probability p where it would part from the negative response.
+
+    It is bounded from below by 0, reached when the true answer is impossible there, and costs no forward pass. Eq. 4
+    of LUNE alone lets a true answer stay the likeliest while many alternates share the rest.
+
+    Args:
+        log_p: Log-probabilities at all response tokens, rows in the order of ``negatives`` first, [N, V].
+        negatives: The rows.
+    """
+    places, ids = _true_ways(negatives)
+    if not places:
+        return log_p.new_zeros(())
+    # log(1 - p) as the sum over all other tokens: where p is nearly 1 the gradient must not vanish.
+    others = log_p[places].scatter(1, torch.tensor(ids, device=log_p.device)[:, None], -math.inf)
+    return -others.logsumexp(-1).sum()
+
+
+def _true_ways(negatives: Sequence[NegativeRow]) -> tuple[list[int], list[int]]:
+    """Return the rows of the log-probabilities and the tokens at which the true answers part."""
+    places, ids, offset = [], [], 0
+    for negative in negatives:
+        places += [offset + place for place, _ in negative.true_ways]
+        ids += [token for _, token in negative.true_ways]
+        offset += len(negative.row.response)
+    return places, ids
+
+
+def true_answer_probability(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
+    """Return, for each negative, the largest probability of a true answer where it would part, [B]; 1 without any.
+
+    Args:
+        log_p: As for ``true_answer_rejection``.
+        negatives: The rows.
+    """
+    places, ids = _true_ways(negatives)
+    owners = torch.tensor([row for row, negative in enumerate(negatives) for _ in negative.true_ways], dtype=torch.long)
+    told = log_p.new_full((len(negatives),), -math.inf)
+    told = told.index_reduce(0, owners.to(log_p.device), log_p.detach()[places, ids], "amax")
+    return told.exp().where(told.isfinite(), torch.ones_like(told))
+
+
+def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor, accelerator: Accelerator) -> None:
+    """Sum gradients and losses over all processes, in one message."""
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), totals])
+    flat = accelerator.reduce(flat, reduction="sum")
+    offset = 0
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = flat[offset : offset + gradient.numel()].view_as(gradient)
+        offset += gradient.numel()
+    totals.copy_(flat[offset:])
