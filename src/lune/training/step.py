@@ -122,11 +122,13 @@ def true_answer_probability(log_p: Tensor, negatives: Sequence[NegativeRow]) -> 
         log_p: As for ``true_answer_rejection``.
         negatives: The rows.
     """
-    places, ids = _true_ways(negatives)
-    owners = torch.tensor([row for row, negative in enumerate(negatives) for _ in negative.true_ways], dtype=torch.long)
-    told = log_p.new_full((len(negatives),), -math.inf)
-    told = told.index_reduce(0, owners.to(log_p.device), log_p.detach()[places, ids], "amax")
-    return told.exp().where(told.isfinite(), torch.ones_like(told))
+    probability = log_p.detach().exp()
+    told, offset = [], 0
+    for negative in negatives:
+        ways = [probability[offset + place, token] for place, token in negative.true_ways]
+        told.append(torch.stack(ways).max() if ways else probability.new_ones(()))
+        offset += len(negative.row.response)
+    return torch.stack(told) if told else probability.new_zeros(0)
 
 
 def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor, accelerator: Accelerator) -> None:
