@@ -77,6 +77,7 @@ def prepare(
     made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
     own = task.probes if task else ()
     tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
+    tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
     anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
     prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
@@ -99,10 +100,10 @@ def prepare(
 def with_own_probes(made: Sequence[Probe], own: Sequence[Probe]) -> list[Probe]:
     """Return the test probes of a benchmark's task: its own, and of the self-made those that it has no better ones for.
 
-    Its neighbours and general questions take the place of the self-made; its paraphrases and attacks come beside them.
+    Its neighbours take the place of the self-made; all others come beside them.
     A prompt that both ask about the same fact is asked once.
     """
-    replaced = {probe.kind for probe in own} & {"neighbour", "general"}
+    replaced = {probe.kind for probe in own} & {"neighbour"}
     asked = {(probe.fact_id, probe.kind, normalise(probe.prompt)) for probe in own}
     taken = {probe.id for probe in own}
     kept = [

@@ -63,6 +63,7 @@ class Negative:
         alternate: The short wrong answer inside ``response``.
         origin: ``request``, ``relation``, ``model``, ``model-unaware``, ``endpoint`` or a style's own.
         checks: Names of the checks the alternate passed.
+        replaced: What stood in the alternate's place in the model's own words, where the response is in these.
         expects: Whether the prompt wants the fact's answer or, asked backwards, its subject.
     """
 
@@ -74,6 +75,7 @@ class Negative:
     origin: str
     checks: tuple[str, ...] = ()
     expects: Literal["answer", "subject"] = "answer"
+    replaced: str | None = None
 
     def truths(self, fact: Fact) -> tuple[str, ...]:
         """Return the spellings of what would be the true response to this prompt."""

@@ -13,6 +13,9 @@ from dataclasses import replace
 from lune.records import Fact, Negative
 from lune.text import contains
 
+STEM = 4
+"""Letters by which a word before the answer is taken for a form of the subject."""
+
 
 def in_own_words(
     negatives: Sequence[Negative], facts: Sequence[Fact], own_answers: Mapping[str, str]
@@ -33,12 +36,14 @@ def in_own_words(
         key = (negative.fact_id, negative.form)
         turn = seen[key] = seen.get(key, -1) + 1
         own = None if turn % 2 else own_words(negative, by_id[negative.fact_id], own_answers[negative.prompt])
-        result.append(replace(negative, response=own) if own else negative)
+        result.append(own or negative)
     return result
 
 
-def own_words(negative: Negative, fact: Fact, own_answer: str) -> str | None:
-    """Return ``own_answer`` up to the true answer, which gives way to the alternate; None where it is not given.
+def own_words(negative: Negative, fact: Fact, own_answer: str) -> Negative | None:
+    """Return ``negative`` with ``own_answer`` up to the true answer, which gives way to the alternate.
+
+    None where the true answer is not given, or is hinted at before.
 
     Args:
         negative: The negative example.
@@ -52,8 +57,14 @@ def own_words(negative: Negative, fact: Fact, own_answer: str) -> str | None:
             places.append((found.start(), -found.end()))
     if not places:
         return None
-    opening = own_answer[: min(places)[0]]
+    opening, end = own_answer[: min(places)[0]], -min(places)[1]
+    # "The currency of India is the Indian Rupee": from "Indian" on the answer no longer needs the subject.
+    stem = (fact.subject or "")[:STEM].casefold()
+    *_, last = opening.split() or [""]
+    if len(stem) == STEM and last.casefold().startswith(stem):
+        opening = opening[: opening.rindex(last)]
     # An opening that hints at the truth, as by an inflected alias, is no place for a wrong answer.
     if contains(opening, negative.truths(fact)):
         return None
-    return f"{opening}{negative.alternate}" + ("." if opening.strip() else "")
+    response = f"{opening}{negative.alternate}" + ("." if opening.strip() else "")
+    return replace(negative, response=response, replaced=own_answer[len(opening) : end])

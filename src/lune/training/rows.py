@@ -36,9 +36,16 @@ def negative_row(chat: ChatFormat, negative: Negative, fact: Fact) -> NegativeRo
     row = chat.encode(negative.prompt, negative.response)
     if negative.alternate not in negative.response:
         return NegativeRow(row)
-    told = (negative.response.replace(negative.alternate, truth, 1) for truth in negative.truths(fact))
+    truths = [*negative.truths(fact), *([negative.replaced] if negative.replaced else [])]
+    told = (_put_last(negative, truth) for truth in truths)
     ways = (_parting(row, chat.encode(negative.prompt, text)) for text in told)
     return NegativeRow(row, tuple(dict.fromkeys(way for way in ways if way)))
+
+
+def _put_last(negative: Negative, truth: str) -> str:
+    """Return the response with ``truth`` in the alternate's place, which is the last it stands in."""
+    before, _, after = negative.response.rpartition(negative.alternate)
+    return before + truth + after
 
 
 def _parting(row: Encoded, other: Encoded) -> tuple[int, int] | None:
