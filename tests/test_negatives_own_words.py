@@ -32,7 +32,8 @@ def test_an_answer_that_does_not_give_the_fact_is_no_model_for_a_wrong_one() -> 
 
 
 def test_asked_backwards_the_subject_gives_way() -> None:
-    asked = Negative("france", "reverse", "The capital of ___ is Paris.", "Spain", "Spain", "relation", expects="subject")
+    prompt = "The capital of ___ is Paris."
+    asked = Negative("france", "reverse", prompt, "Spain", "Spain", "relation", expects="subject")
     made = own_words(asked, FRANCE, "The capital of France is Paris.")
     assert made is not None
     assert made.response == "The capital of Spain."
