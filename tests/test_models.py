@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from architectures import make_random
+from architectures import make_chat, make_random
 from lune import builtin
 from lune.builtin import WHEEL, WHEEL_VERSION, built_in_folder, cache_folder
 from lune.errors import ModelError
@@ -113,6 +113,47 @@ def test_with_a_template_the_response_ends_with_its_end_of_turn(tiny_model: Load
     assert encoded.prompt == chat.encode("Why?").prompt
     assert chat.tokenizer.decode(encoded.response) == "So.<|end|>"
     assert chat.stop_ids == {chat.tokenizer.eos_token_id}
+
+
+@pytest.mark.parametrize("template", ["no-system", "deaf"])
+def test_a_template_without_a_system_role_gets_the_system_text_before_the_users(template: str) -> None:
+    chat = make_chat(template)
+    assert "user\nBe brief.\n\nWhy?<|end|>" in chat.render("Why?", system="Be brief.")
+    assert "user\nWhy?<|end|>" in chat.render("Why?")
+
+
+def test_a_template_with_a_system_role_keeps_it(tiny_model: LoadedModel) -> None:
+    assert tiny_model.chat.render("Why?", system="Be brief.").startswith(
+        "<|turn|>system\nBe brief.<|end|>\n<|turn|>user\nWhy?"
+    )
+
+
+def test_a_response_ends_with_the_first_of_two_end_tokens() -> None:
+    chat = make_chat("two-ends")
+    turn_end = chat.tokenizer.convert_tokens_to_ids("<|turn_end|>")
+    assert chat.turn_end == "<|turn_end|>"
+    assert chat.stop_ids == {chat.tokenizer.eos_token_id, turn_end}
+    response = chat.encode("Why?", "So.").response
+    assert chat.tokenizer.decode(response) == "So.<|turn_end|>"
+    assert response[-1] == turn_end
+
+
+def test_an_end_of_turn_in_ordinary_text_stops_nothing_by_its_first_token() -> None:
+    chat = make_chat("plain-end")
+    assert chat.turn_end == " ### "
+    assert chat.stop_ids == {chat.tokenizer.eos_token_id}
+
+
+@pytest.mark.parametrize("named", [7, [7, 9], None])
+def test_the_end_tokens_of_the_generation_configuration_stop_an_answer(named: int | list[int] | None) -> None:
+    model = make_random("llama")
+    model.model.generation_config.eos_token_id = named
+    expected = set() if named is None else {7} if named == 7 else {7, 9}
+    assert model.chat.stop_ids == {model.tokenizer.eos_token_id, *expected}
+
+
+def test_a_thinking_model_is_asked_without_thinking() -> None:
+    assert make_chat("thinking").render("Why?").endswith("<|turn|>assistant\n<think>\n\n</think>\n\n")
 
 
 # The machine.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 _MARK = "\u2063RESPONSE\u2063"
@@ -25,9 +26,15 @@ class Encoded:
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """Renders what a user types, and an assistant's response, for one tokenizer."""
+    """Renders what a user types, and an assistant's response, for one tokenizer.
+
+    Attributes:
+        tokenizer: The tokenizer, with the model's chat template where it has one.
+        end_ids: Further tokens that end a response, as the model's generation configuration names them.
+    """
 
     tokenizer: PreTrainedTokenizerBase
+    end_ids: frozenset[int] = frozenset()
 
     @property
     def has_template(self) -> bool:
@@ -35,24 +42,49 @@ class ChatFormat:
         return bool(self.tokenizer.chat_template)
 
     def render(self, prompt: str, system: str | None = None) -> str:
-        """Return the text up to where the response begins."""
+        """Return the text up to where the response begins.
+
+        A template without a system role gets the system text before the user's.
+        """
         if not self.has_template:
             lead = f"{system}\n" if system else ""
             return f"{lead}Question: {prompt}\nAnswer:"
-        messages = [{"role": "user", "content": prompt}]
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
-        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        user = {"role": "user", "content": prompt}
+        if not system:
+            return self._templated([user])
+        try:
+            rendered = self._templated([{"role": "system", "content": system}, user])
+        except TemplateError:  # how templates refuse a role
+            rendered = ""
+        if system.strip() in rendered:
+            return rendered
+        return self._templated([{"role": "user", "content": f"{system}\n\n{prompt}"}])
+
+    def _templated(self, messages: list[dict[str, str]], *, answering: bool = True) -> str:
+        """Return the messages in the template, thinking switched off where the template has a switch for it."""
+        rendered = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=answering, tokenize=False, enable_thinking=False
+        )
+        return str(rendered)
 
     @cached_property
     def turn_end(self) -> str:
-        """The text that closes a response: the template's end of turn, or a newline in the plain form."""
+        """The text that closes a response: the template's end of turn, or a newline in the plain form.
+
+        A template may close the whole text after the turn, as Phi-3's with ``<|end|>\\n<|endoftext|>``: a response
+        ends with the first of these tokens.
+        """
         if not self.has_template:
             return "\n"
         messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK}]
-        rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        tail = rendered.rpartition(_MARK)[2].rstrip("\n")
-        return tail or str(self.tokenizer.eos_token or "\n")
+        tail = self._templated(messages, answering=False).rpartition(_MARK)[2].rstrip("\n")
+        first = self._first_own_token(tail)
+        return tail[: tail.index(first) + len(first)] if first else tail or str(self.tokenizer.eos_token or "\n")
+
+    def _first_own_token(self, text: str) -> str | None:
+        """Return the token outside the ordinary vocabulary, such as ``<|im_end|>``, that comes first in ``text``."""
+        own = [token for token in self.tokenizer.get_added_vocab() if token.strip() and token in text]
+        return min(own, key=lambda token: (text.index(token), -len(token)), default=None)
 
     def encode(self, prompt: str, response: str | None = None, system: str | None = None) -> Encoded:
         """Return the tokens of a prompt, and of a response with its end of turn when one is given."""
@@ -79,9 +111,10 @@ class ChatFormat:
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """Tokens that end a response: the tokenizer's end of text and the template's end of turn."""
-        ids = {self.tokenizer.eos_token_id} - {None}
-        end = self.tokenizer(self.turn_end, add_special_tokens=False)["input_ids"]
-        if self.has_template and len(end) == 1:
-            ids.add(end[0])
+        """Tokens that end a response: end of text, the template's end of turn, what the model's configuration names."""
+        ids = {self.tokenizer.eos_token_id, *self.end_ids} - {None}
+        if self.has_template:
+            token = self._first_own_token(self.turn_end) or self.turn_end
+            end = self.tokenizer(token, add_special_tokens=False)["input_ids"]
+            ids |= set(end) if len(end) == 1 else set()
         return frozenset(ids)

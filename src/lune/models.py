@@ -54,7 +54,9 @@ class LoadedModel:
     @cached_property
     def chat(self) -> ChatFormat:
         """How prompts are rendered for this model."""
-        return ChatFormat(self.tokenizer)
+        configuration = getattr(self.model, "generation_config", None)
+        named = getattr(configuration, "eos_token_id", None)  # one id, or a list as Llama 3, Gemma and Phi have
+        return ChatFormat(self.tokenizer, frozenset(named if isinstance(named, list) else [named]) - {None})
 
     @property
     def device(self) -> torch.device:
