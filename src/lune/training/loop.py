@@ -25,6 +25,7 @@ from lune.training.steering import DevScores, Steering
 
 Tensor = torch.Tensor
 import os
+
 HINGE = float(os.environ.get("LUNE_HINGE", 0))
 Evaluate = Callable[[], DevScores]
 Report = Callable[[dict[str, float | int | str]], None]
@@ -82,6 +83,7 @@ def train(
 
     Raises:
         RunError: When the loss is not finite before any adapter was evaluated.
+        KeyboardInterrupt: When the user stopped it before the first step was done.
     """
     model: PeftModel = trainee.model
     parameters = trained(model)
@@ -120,6 +122,8 @@ def train(
                 stopped = reason
                 break
     except KeyboardInterrupt:
+        if step == 0:
+            raise  # an adapter that was never moved is nothing to keep
         stopped, interrupted = "interrupted by the user", True
     except Diverged as error:
         if steering.best is None:
