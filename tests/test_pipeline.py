@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import lune
-from lune import adapters
+from lune import adapters, pipeline
 from lune.cli import main
-from lune.errors import RunError
+from lune.errors import OutputError, RunError
 from lune.language_model import MAX_NEW_TOKENS
 from lune.models import LoadedModel, load_model
 from lune.records import Fact
@@ -266,6 +268,54 @@ def test_an_interrupted_training_still_gives_a_scored_run(
     run = lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32", **settings)
     assert record(run.folder)["training"]["stopped"] == "interrupted by the user"
     assert {path.name for path in run.folder.iterdir()} == FILES
+
+
+def test_an_interrupt_before_the_first_step_ends_with_status_130_and_leaves_nothing(
+    tiny_folder: Path, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_step", interrupted)
+    assert main(["forget", str(request_file), *flags(tiny_folder, tmp_path / "runs" / "run")]) == 130
+    assert list(tmp_path.iterdir()) == [request_file]
+
+
+def test_a_disk_without_room_for_the_records_is_noticed_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 10**7))
+    with pytest.raises(OutputError, match="needs about 30 MB and 10 MB are free"):
+        lune.forget([fact("France")], out=tmp_path / "run", model=str(tmp_path / "no-model"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_for_the_adapter_is_noticed_before_training(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 31_000_000))
+    monkeypatch.setattr(loop, "_step", lambda *_, **__: pytest.fail("training began"))
+    settings = {**FORGETS, "rank": 512}
+    with pytest.raises(OutputError, match=r"needs about \d+ MB and 31 MB are free"):
+        lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_process_loads_the_model_onto_the_card_that_accelerate_gives_it(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Loaded(Exception):
+        pass
+
+    def placed(_: object, device: torch.device) -> None:
+        raise Loaded(str(device))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    third = SimpleNamespace(device=torch.device("cuda", 3), is_main_process=False)
+    monkeypatch.setattr(pipeline, "Accelerator", lambda cpu: third)
+    monkeypatch.setattr(PreTrainedModel, "to", placed)
+    with pytest.raises(Loaded, match=r"^cuda:3$"):
+        lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32")
 
 
 def test_the_keyed_recipe_runs_whole_and_keeps_the_neighbours(tiny_folder: Path, tmp_path: Path) -> None:

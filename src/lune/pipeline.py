@@ -17,13 +17,21 @@ from rich.table import Table
 from lune import adapters
 from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs
 from lune.facts import read_probes, read_request
-from lune.hardware import describe, pick_dtype
+from lune.hardware import describe, pick_device, pick_dtype
 from lune.metrics import Scores, Summary, summarise
 from lune.metrics.membership import membership
 from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.show import negatives_table
-from lune.outputs import RunFolder, default_run_folder, free_space_check, write_json, write_jsonl, write_text
+from lune.outputs import (
+    SPACE_FOR_RECORDS_MB,
+    RunFolder,
+    default_run_folder,
+    free_space_check,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 from lune.preparation import Prepared, prepare
 from lune.probes.surroundings import look_around
 from lune.progress import Display
@@ -36,7 +44,6 @@ from lune.text import contains
 from lune.training.session import Trained, train_adapter
 from lune.verdict import Verdict, judge
 
-SPACE_FOR_RECORDS_MB = 30
 STYLES = {"FORGOTTEN": "bold green", "PARTLY": "bold yellow", "DAMAGED": "bold red", "NOT KNOWN BEFORE": "bold"}
 
 
@@ -102,12 +109,14 @@ def run_forget(
         LuneError: When an input, the model, the training or the disk does not allow the run.
     """
     began = time.perf_counter()
-    display = Display(console)
+    free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
+    kind = pick_device(settings.device)
+    # Before the model is loaded: of several processes each has a graphics card of its own to load it onto.
+    accelerator = Accelerator(cpu=kind.type == "cpu")
+    device = accelerator.device if accelerator.device.type == kind.type else kind
+    display = Display(console if accelerator.is_main_process else None)
     with display.stage(f"loading {settings.model}"):
-        model = load_model(settings.model, device=settings.device, dtype=settings.dtype)
-    accelerator = Accelerator(cpu=model.device.type == "cpu")
-    if not accelerator.is_main_process:
-        display = Display(None)
+        model = load_model(settings.model, device=str(device), dtype=settings.dtype)
     timings = {"load": time.perf_counter() - began}
     return _run(
         facts,
@@ -137,7 +146,6 @@ def _run(
     precision = pick_dtype(settings.dtype, model.device)
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
     display.line(f"{hardware.in_words()} · {settings.model}")
-    free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
     torch.manual_seed(settings.seed)
     base = RememberedAnswers(model)
     with display.stage("making negatives and probes, asking the base model"):
@@ -150,7 +158,13 @@ def _run(
     trained, checks, after, mia_after = None, {}, prepared.before, mia_before
     if prepared.known:
         trained = train_adapter(
-            model, prepared, settings, precision=precision, accelerator=accelerator, display=display
+            model,
+            prepared,
+            settings,
+            precision=precision,
+            accelerator=accelerator,
+            display=display,
+            folder=folder.path,
         )
         timings["train"] = trained.seconds
         _say_trained(display, trained, settings)
