@@ -189,7 +189,7 @@ def state(model: PeftModel) -> dict[str, Tensor]:
 def megabytes(model: PeftModel) -> float:
     """Return what the adapter's tensors take on disk, in units of 10^6 bytes."""
     tensors = get_peft_model_state_dict(model, save_embedding_layers=False).values()
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors)) / 1e6
 
 
 def load_state(model: PeftModel, tensors: Mapping[str, Tensor]) -> None:

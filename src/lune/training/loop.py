@@ -25,7 +25,6 @@ from lune.training.steering import DevScores, Steering
 
 Tensor = torch.Tensor
 import os
-
 HINGE = float(os.environ.get("LUNE_HINGE", 0))
 Evaluate = Callable[[], DevScores]
 Report = Callable[[dict[str, float | int | str]], None]
