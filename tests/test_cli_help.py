@@ -20,8 +20,8 @@ import lune
 from lune import listing
 from lune.cli import app, main
 from lune.cli.config import resolve_invocation
-from lune.cli.options import FORGET_SETTINGS, PANELS, allowed, flag, help_text
-from lune.settings import ForgetSettings, NegativesStyle
+from lune.cli.options import FORGET_SETTINGS, PANELS, flag, help_text
+from lune.settings import ForgetSettings, NegativesStyle, allowed
 
 FACT = {"prompt": "What is the capital of France?", "answer": "Paris"}
 COMMANDS = ("demo", "forget", "evaluate", "negatives", "ls")
