@@ -167,6 +167,10 @@ def test_evaluate_gives_the_answers_of_the_run(finished: Path, tiny_folder: Path
     assert after["adapter"] == str(finished / "adapter")
     assert [row["answer"] for row in after["probes"]] == [probe["after"] for probe in rows_of(probes)]
     assert [row["correct"] for row in after["probes"]] == [probe["correct_after"] for probe in rows_of(probes)]
+    run = record(finished)["metrics"]["after"]
+    assert after["scores"].keys() >= {"usr", "apr", "gur_neighbour", "gur_general", "gur"}
+    for name, value in after["scores"].items():
+        assert value == pytest.approx(run[name]), name
     rows = lune.evaluate(str(tiny_folder), probes)
     assert [row["answer"] for row in rows] == [probe["before"] for probe in rows_of(probes)]
 
@@ -176,6 +180,20 @@ def test_evaluate_prints_a_line_a_kind(finished: Path, tiny_folder: Path, capsys
     printed = capsys.readouterr().out
     for kind in ("direct", "paraphrase", "adversarial", "neighbour", "general"):
         assert kind in printed
+    assert "usr 0.000" in printed
+    assert "gur_neighbour 1.000  gur_general 1.000  gur 1.000" in printed
+
+
+def test_evaluate_of_probes_without_answers_before_gives_shares_by_kind(tiny_folder: Path, tmp_path: Path) -> None:
+    probes, out = tmp_path / "probes.jsonl", tmp_path / "scores.json"
+    rows: list[dict[str, object]] = [
+        {"prompt": question("France"), "answer": "Paris"},
+        {"prompt": question("Japan"), "answer": "Lyon"},
+        {"prompt": question("Spain"), "answer": "Madrid", "kind": "neighbour"},
+    ]
+    probes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["evaluate", str(tiny_folder), "--probes", str(probes), "--out", str(out), "--quiet"]) == 0
+    assert json.loads(out.read_text())["scores"] == {"contains_expected.direct": 0.5, "contains_expected.neighbour": 1}
 
 
 def test_negatives_are_shown_and_written(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lune import adapters
-from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs
+from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs, probe_scores
 from lune.facts import read_probes, read_request
 from lune.hardware import describe, pick_device, pick_dtype
 from lune.metrics import Scores, Summary, summarise
@@ -280,9 +280,6 @@ def _say_trained(display: Display, trained: Trained, settings: ForgetSettings) -
 def _say_verdict(
     display: Display, verdict: Verdict, after: Scores, *, known: int, target: Path, model_id: str, seconds: float
 ) -> None:
-    def shown(name: str, value: float | None) -> str:
-        return f"{name} {'n/a' if value is None else f'{value:.3f}'}"
-
     named = {
         "USR": after["usr"],
         "APR": after["apr"],
@@ -290,7 +287,7 @@ def _say_verdict(
         "general": after["gur_general"],
     }
     display.line(
-        f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
+        f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(_score(*item) for item in named.items())}   "
         f"{known} known facts   {_clock(seconds)}"
     )
     if verdict.word != "FORGOTTEN":
@@ -329,13 +326,25 @@ def run_evaluate(
     model: str,
     adapter: Path | None,
     probes: Sequence[Probe],
+    before: Mapping[str, tuple[str, bool]],
     out: Path | None,
     device: str,
     dtype: str,
     seed: int,
     console: Console | None,
 ) -> list[dict[str, Any]]:
-    """Ask a model the probes, print the share that contains the expected answer by kind, and write the rows when asked.
+    """Ask a model the probes, print the scores, and write them with the rows when asked.
+
+    Args:
+        model: Hub id, local folder, or the built-in model's name.
+        adapter: Folder of an adapter to put on it.
+        probes: What to ask.
+        before: Probe id to the base model's answer and whether it was right, for every probe; empty when not known.
+        out: File for the scores and rows.
+        device: The ``device`` setting.
+        dtype: The ``dtype`` setting.
+        seed: Seed of everything random.
+        console: Where progress goes; None for silence.
 
     Raises:
         LuneError: When the model or the adapter cannot be used.
@@ -354,8 +363,12 @@ def run_evaluate(
     display.line(
         "[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]"
     )
+    scores = probe_scores(probes, [str(row["answer"]) for row in rows], before)
+    if before:
+        display.line("  ".join(_score(name, value) for name, value in scores.items()))
     if out is not None:
-        write_json(out, {"model": model, "adapter": str(adapter) if adapter else None, "probes": rows})
+        with_what = str(adapter) if adapter else None
+        write_json(out, {"model": model, "adapter": with_what, "scores": scores, "probes": rows})
         display.line(f"written: {out}")
     return rows
 
@@ -370,6 +383,10 @@ def _evaluated(model: LoadedModel, probes: Sequence[Probe]) -> list[dict[str, An
         {**asdict(probe), "answer": text, "correct": contains(text, probe.expected)}
         for probe, text in zip(probes, texts, strict=True)
     ]
+
+
+def _score(name: str, value: float | None) -> str:
+    return f"{name} {'n/a' if value is None else f'{value:.3f}'}"
 
 
 def _clock(seconds: float) -> str:

@@ -26,7 +26,9 @@ ProbesOption = Annotated[
         "and relation are optional. A run's probes.jsonl fits.",
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the scores there as JSON.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.json", help="Write the scores and answers there as JSON.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file given by --out if it is there.")]
 
 
@@ -45,9 +47,12 @@ def evaluate(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Ask a model the probes of a file and print how many it answers as expected."""
+    """Ask a model the probes of a file and print how many it answers as expected.
+
+    The probes of a run tell what the base model knew: then USR, APR and GUR are printed too.
+    """
     from lune.cli.config import resolve_invocation
-    from lune.facts import read_probes
+    from lune.facts import read_probe_file
 
     invocation = resolve_invocation(
         {**given, "model": model},
@@ -61,7 +66,7 @@ def evaluate(
     probes, adapter, out = (invocation.paths[name] for name in ("probes", "adapter", "out"))
     if probes is None:
         raise ConfigError("Missing option '--probes'.")
-    questions = read_probes(str(probes))
+    asked = read_probe_file(str(probes))
     if adapter is not None:
         _check_adapter(adapter)
     if out is not None:
@@ -72,7 +77,8 @@ def evaluate(
     run_evaluate(
         model=settings.model,
         adapter=adapter,
-        probes=questions,
+        probes=asked.probes,
+        before=asked.before,
         out=out,
         device=settings.device,
         dtype=settings.dtype,
