@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
-
 from transformers import AutoModelForCausalLM
+from typer.main import get_command
 
 import lune.errors
 from lune.cli import main
@@ -54,7 +53,7 @@ def readme_request(folder: Path) -> Path:
 def on_model(command: str, model: Path) -> list[str]:
     """Return a command's arguments with a model of the test's in the place of the built-in one."""
     words = ["" if word == BUILT_IN_MODEL else word for word in shlex.split(command, comments=True)[1:]]
-    named = [str(model) if not word else word for word in words]
+    named = [word or str(model) for word in words]
     return named if named != words else [*named, "--model", str(model)]
 
 
