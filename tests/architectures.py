@@ -88,7 +88,7 @@ def make_random(family: str, *, chat: bool = True, **more: Any) -> LoadedModel:
         sizes = {name: size for name, size in sizes.items() if name not in ("head_dim", "num_key_value_heads")}
     torch.manual_seed(1)
     # Large weights, so that what the model says depends on what it reads.
-    config = CONFIGS[family](**{**ids, **sizes, "initializer_range": 0.3, **more})
+    config = CONFIGS[family](**ids, **sizes, initializer_range=0.3, **more)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     model.requires_grad_(False)
     model.eval()

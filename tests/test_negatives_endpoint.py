@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from transformers.utils.import_utils import is_serve_available
 
-from architectures import make_random
 from lune.errors import ConfigError, ModelError
 from lune.language_model import TokenScores
+from lune.negatives import endpoint as endpoint_module
 from lune.negatives.build import build_negatives
 from lune.negatives.endpoint import KEY_VARIABLE, Endpoint
 from lune.records import Fact
@@ -23,7 +23,7 @@ from lune.settings import resolve
 
 pytest.importorskip("openai")
 
-SERVER_STARTS_WITHIN_S = 60
+SERVER_STARTS_WITHIN_S = 180
 FRANCE = Fact("france", "What is the capital of France?", "Paris", "France", aliases=("Lutetia",))
 LINES = "1. Lyon\n- Paris\n3) The capital of France is Lille.\n\nHere are more:\nB) Nice\nIt might be Metz\n4. Lyon"
 
@@ -65,20 +65,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(tmp_path, monkeypatch):
-    """Address and model of `transformers serve`, a server that is none of ours; the model babbles."""
+def served(tiny_folder, monkeypatch):
+    """Address and model of `transformers serve`, a server that is none of ours."""
     for name in (KEY_VARIABLE, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     if not is_serve_available():
         pytest.skip("transformers[serving] is not installed")
-    babbler = make_random("llama", max_position_embeddings=2048)
-    babbler.model.save_pretrained(tmp_path)
-    babbler.tokenizer.save_pretrained(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve"]
-    command += [str(tmp_path), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    command += [str(tiny_folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -89,18 +86,21 @@ def served(tmp_path, monkeypatch):
             time.sleep(0.5)
         else:
             pytest.fail("the server did not start")
-        yield url, str(tmp_path)
+        yield url, str(tiny_folder)
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
 @pytest.mark.slow
-def test_it_speaks_with_transformers_serve(served):
+def test_it_speaks_with_transformers_serve(served, monkeypatch):
     url, model = served
     endpoint = Endpoint(url, model, timeout=60, retries=0)
-    assert endpoint._ask(FRANCE, 4).strip(), "the model says something"
-    assert all(one.origin == "endpoint" and one.alternate for one in endpoint.propose([FRANCE], count=4))
+    assert isinstance(endpoint._ask(FRANCE, 4), str), "an instruction such as this was not taught to the tiny model"
+    # What was taught to it is the bare question.
+    monkeypatch.setattr(endpoint_module, "_messages", lambda fact, _: [{"role": "user", "content": fact.prompt}])
+    [found] = endpoint.propose([FRANCE], count=4)
+    assert (found.origin, found.alternate) == ("endpoint", "Paris")
     with pytest.raises((ConfigError, ModelError)) as caught:
         list(Endpoint(url, "no/such-model", timeout=60, retries=0).propose([FRANCE], count=4))
     assert url in caught.value.message
