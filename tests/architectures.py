@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers import models as families
 
+from lune.chat import ChatFormat
 from lune.models import LoadedModel
 from tiny import make_tokenizer
 
@@ -25,6 +26,45 @@ CONFIGS: dict[str, Any] = {
     "gpt2": families.gpt2.GPT2Config,
     "gpt_neox": families.gpt_neox.GPTNeoXConfig,
 }
+
+
+TEMPLATES = {
+    # As Gemma's: no system role, and the assistant is called model.
+    "no-system": (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{% for message in messages %}<|turn|>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
+        "{{ message['content'] | trim }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|turn|>model\n{% endif %}"
+    ),
+    # Knows no system role and says nothing about it.
+    "deaf": (
+        "{% for message in messages if message['role'] != 'system' %}<|turn|>{{ message['role'] }}\n"
+        "{{ message['content'] }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+    ),
+    # As Phi-3's: the end of the turn, and then the end of the text.
+    "two-ends": (
+        "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|turn_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|turn|>assistant\n{% else %}{{ eos_token }}{% endif %}"
+    ),
+    # As Qwen3's: thinks before it answers unless told not to.
+    "thinking": (
+        "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|turn|>assistant\n"
+        "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+    ),
+    # An end of turn that is ordinary text.
+    "plain-end": (
+        "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }} ### \n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    ),
+}
+
+
+def make_chat(template: str, end_ids: frozenset[int] = frozenset()) -> ChatFormat:
+    """Return the chat format of a tokenizer with one of ``TEMPLATES``; it has a token ``<|turn_end|>`` of its own."""
+    tokenizer = make_tokenizer(TEXTS)
+    tokenizer.add_tokens(["<|turn_end|>"], special_tokens=True)
+    tokenizer.chat_template = TEMPLATES[template]
+    return ChatFormat(tokenizer, end_ids)
 
 
 def make_random(family: str, *, chat: bool = True, **more: Any) -> LoadedModel:

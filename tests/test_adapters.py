@@ -224,3 +224,11 @@ def test_a_reload_that_answers_differently_is_an_error() -> None:
     with pytest.raises(RunError, match=r"answers 1 of 2 prompts differently") as caught:
         adapters.check_same(["a", "b"], ["a", "c"])
     assert caught.value.problems == ("'b' became 'c'",)
+
+
+def test_the_size_that_is_foretold_is_that_of_the_file(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    adapters.attach(tiny_model, resolve({"adapter": "lora", "rank": 64}), None)
+    foretold = adapters.megabytes(tiny_model.model)
+    adapters.save(tiny_model.model, tmp_path)
+    written = (tmp_path / "adapter_model.safetensors").stat().st_size / 1e6
+    assert foretold == pytest.approx(written, rel=0.02)  # the file has a header

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
 import lune
-from lune.cli import main
+from lune.cli import app, main
 from lune.cli.config import resolve_invocation
 from lune.cli.failures import exit_status
 from lune.cli.options import flag
@@ -237,6 +238,63 @@ def test_flags_win_over_the_file_the_file_over_the_recipe_the_recipe_over_the_de
     assert settings.dropout == RECIPES["lune-paper"]["dropout"]
     assert settings.negatives_per_fact == ForgetSettings().negatives_per_fact
     assert (invocation.force, invocation.quiet) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "message"),
+    [
+        ("negatives facts.jsonl", "anchors: 3", "this command has no flag --anchors."),
+        ("negatives facts.jsonl", "rank: 3", "this command has no flag --rank."),
+        ("negatives facts.jsonl", "outt: a", "unknown key 'outt'. Did you mean: out?"),
+        ("negatives facts.jsonl", "out: 3", "out: got 3; allowed: a path"),
+        ("demo", "model: m", "this command has no flag --model."),
+        ("evaluate m", "recipe: lune", "this command has no flag --recipe."),
+        ("evaluate m", "probs: a.jsonl", "unknown key 'probs'. Did you mean: probes?"),
+    ],
+)
+def test_a_key_that_the_command_has_no_flag_for_is_refused(
+    capsys: pytest.CaptureFixture[str], command: str, key: str, message: str
+) -> None:
+    Path("c.yaml").write_text(key + "\n")
+    lines = refused(capsys, *shlex.split(command), "--config", "c.yaml")
+    assert lines[0] == f"error[bad-config]: c.yaml:1: {message}"
+
+
+def test_the_paths_of_a_command_are_keys_of_its_yaml_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("out: facts.jsonl\nprobes: no.jsonl\nadapter: nowhere\n")
+    assert "There is no file no.jsonl." in refused(capsys, "evaluate", "m", "--config", "c.yaml")[0]
+    given = ("evaluate", "m", "--config", "c.yaml", "--probes", "facts.jsonl")
+    assert "nowhere is not a folder" in refused(capsys, *given)[0]
+    Path("c.yaml").write_text("out: facts.jsonl\n")
+    assert "facts.jsonl exists already." in refused(capsys, *given)[0]
+    assert "facts.jsonl exists already." in refused(capsys, "negatives", "facts.jsonl", "--config", "c.yaml")[0]
+    assert "The output folder facts.jsonl exists already" in refused(capsys, "demo", "--config", "c.yaml")[0]
+
+
+@pytest.mark.parametrize("name", ["forget", "demo", "negatives", "evaluate"])
+def test_every_flag_of_every_command_is_a_key_of_its_yaml_file(name: str) -> None:
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    options = [parameter for parameter in command.params if parameter.opts[0].startswith("--")]
+    keys = {parameter.opts[0].removeprefix("--") for parameter in options} - {"config", "help"}
+    # Each with a value of a type that no key takes: whatever the key, the file is refused, but never as unknown.
+    Path("c.yaml").write_text("".join(f"{key}: [1]\n" for key in keys))
+    arguments = {"forget": ["facts.jsonl"], "negatives": ["facts.jsonl"], "evaluate": ["m"], "demo": []}[name]
+    with pytest.raises(ConfigError) as caught:
+        app([name, *arguments, "--config", "c.yaml"], standalone_mode=False)
+    assert len(caught.value.problems) == len(keys)
+    assert all("got [1]; allowed:" in problem for problem in caught.value.problems)
+
+
+def test_settings_given_in_python_are_refused_as_those_of_the_command_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        lune.forget("facts.jsonl", rank=0, rnak=3, method="lunes", device="cdua")
+    assert set(caught.value.problems) == {
+        "rank: got 0; allowed: a whole number of at least 1 and at most 4096.",
+        "unknown setting 'rnak'. Did you mean: rank?",
+        "method: Unknown method 'lunes'. Did you mean: lune? Available: lune.",
+        "device: got 'cdua'; allowed: auto, cpu, cuda, mps. Did you mean: cuda?",
+    }
+    assert sorted(path.name for path in Path().iterdir()) == ["facts.jsonl"]
 
 
 def test_an_empty_yaml_file_changes_nothing() -> None:

@@ -21,8 +21,8 @@ from lune import listing
 from lune.attacks import ATTACKS
 from lune.cli import app, main
 from lune.cli.config import resolve_invocation
-from lune.cli.options import FORGET_SETTINGS, PANELS, allowed, flag, help_text
-from lune.settings import ForgetSettings, NegativesStyle
+from lune.cli.options import FORGET_SETTINGS, PANELS, flag, help_text
+from lune.settings import ForgetSettings, NegativesStyle, allowed
 
 FACT = {"prompt": "What is the capital of France?", "answer": "Paris"}
 COMMANDS = ("demo", "forget", "evaluate", "attack", "negatives", "bench", "teach", "utility", "ls")

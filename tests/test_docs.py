@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM
 from typer.main import get_command
 
 import lune.errors
+from lune.cli import main
+from lune.settings import BUILT_IN_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -37,6 +40,21 @@ def blocks(language: str) -> Iterator[tuple[Path, int, str]]:
         for match in BLOCK.finditer(text):
             if match[1] == language:
                 yield path, text.count("\n", 0, match.start()) + 1, match[2]
+
+
+def readme_request(folder: Path) -> Path:
+    """Write the request that the README shows into ``folder``."""
+    [text] = [text for path, _, text in blocks("json") if path == ROOT / "README.md"]
+    request = folder / "facts.jsonl"
+    request.write_text(text)
+    return request
+
+
+def on_model(command: str, model: Path) -> list[str]:
+    """Return a command's arguments with a model of the test's in the place of the built-in one."""
+    words = ["" if word == BUILT_IN_MODEL else word for word in shlex.split(command, comments=True)[1:]]
+    named = [word or str(model) for word in words]
+    return named if named != words else [*named, "--model", str(model)]
 
 
 def commands() -> list[tuple[str, str]]:
@@ -116,6 +134,31 @@ def test_python_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
         # Blank lines first, so that a failure shows the document's own line numbers.
         exec(compile("\n" * line + text, str(path), "exec"), scope)
     assert examples
+
+
+@pytest.mark.slow
+def test_the_commands_and_code_of_the_readme_run(
+    only_taught: None, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme_request(tmp_path)
+    shown = [command for place, command in commands() if place.startswith("README.md:")]
+    shown = [command for command in shown if "facts.jsonl" in command or "evaluate" in command]
+    ran = [command.split()[1] for command in shown]
+    assert set(ran) == {"negatives", "forget", "evaluate"}
+    # What would download another model, and what only the demo leaves, are replaced by the run above them.
+    for command in shown:
+        if "--model" in command:
+            continue
+        local = command.replace("runs/demo", "runs/mine")
+        assert main(on_model(local, tiny_folder)) in (0, 1), command
+    base_model = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    examples = [(line, text) for path, line, text in blocks("py") if path == ROOT / "README.md"]
+    assert examples
+    for line, text in examples:
+        scope: dict[str, Any] = {"__name__": "example", "base_model": base_model}
+        exec(compile("\n" * line + text, "README.md", "exec"), scope)
+        assert any("lora" in name for name, _ in scope["model"].named_parameters())
 
 
 @pytest.mark.parametrize(("place", "command"), commands())

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from architectures import make_random
+from architectures import make_chat, make_random
 from lune import builtin
 from lune.builtin import WHEEL, WHEEL_VERSION, built_in_folder, cache_folder
 from lune.errors import ModelError
 from lune.hardware import describe, peak_memory_mb, pick_device, pick_dtype, pick_evaluation_dtype
-from lune.models import LoadedModel, load_model
+from lune.models import LoadedModel, _weights_hash, load_model
 from lune.settings import BUILT_IN_MODEL
 
 CPU = torch.device("cpu")
@@ -44,6 +46,41 @@ def test_a_folder_loads_frozen_in_evaluation_mode(tiny_folder: Path, tiny_model:
 def test_the_hash_is_that_of_the_weights(tiny_folder: Path, tiny_model: LoadedModel) -> None:
     digest = hashlib.sha256((tiny_folder / "model.safetensors").read_bytes()).digest()
     assert tiny_model.sha256 == hashlib.sha256(digest).hexdigest()
+
+
+def test_the_hash_of_a_hub_model_is_that_of_its_cached_files_in_any_precision(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789" * 4
+    snapshot = tmp_path / "models--somebody--capitals" / "snapshots" / commit
+    shutil.copytree(tiny_folder, snapshot)
+    (snapshot / "consolidated.safetensors").write_bytes(b"what transformers does not read")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    full, half = (load_model("somebody/capitals", device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    assert full.revision == half.revision == commit
+    digest = hashlib.sha256((tiny_folder / "model.safetensors").read_bytes()).digest()
+    assert full.sha256 == half.sha256 == hashlib.sha256(digest).hexdigest()
+
+
+def test_the_hash_of_sharded_weights_is_that_of_every_shard(tiny_folder: Path, tmp_path: Path) -> None:
+    model = load_model(str(tiny_folder), device="cpu", dtype="float32")
+    model.model.save_pretrained(tmp_path / "shards", max_shard_size="100KB")
+    model.tokenizer.save_pretrained(tmp_path / "shards")
+    shards = sorted((tmp_path / "shards").glob("model-*.safetensors"))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in shards))
+    assert len(shards) > 1
+    assert load_model(str(tmp_path / "shards"), device="cpu").sha256 == digest.hexdigest()
+
+
+def test_weights_without_files_are_hashed_as_they_are_scalars_too() -> None:
+    model = make_random("llama").model
+    model.register_buffer("scale", torch.tensor(1.0))
+    one = _weights_hash("no/where", None, model)
+    model.scale += 1
+    assert one != _weights_hash("no/where", None, model)
 
 
 def test_answers_are_taken_in_float32_on_a_cpu_unless_a_precision_is_named(tiny_folder: Path) -> None:
@@ -113,6 +150,47 @@ def test_with_a_template_the_response_ends_with_its_end_of_turn(tiny_model: Load
     assert encoded.prompt == chat.encode("Why?").prompt
     assert chat.tokenizer.decode(encoded.response) == "So.<|end|>"
     assert chat.stop_ids == {chat.tokenizer.eos_token_id}
+
+
+@pytest.mark.parametrize("template", ["no-system", "deaf"])
+def test_a_template_without_a_system_role_gets_the_system_text_before_the_users(template: str) -> None:
+    chat = make_chat(template)
+    assert "user\nBe brief.\n\nWhy?<|end|>" in chat.render("Why?", system="Be brief.")
+    assert "user\nWhy?<|end|>" in chat.render("Why?")
+
+
+def test_a_template_with_a_system_role_keeps_it(tiny_model: LoadedModel) -> None:
+    assert tiny_model.chat.render("Why?", system="Be brief.").startswith(
+        "<|turn|>system\nBe brief.<|end|>\n<|turn|>user\nWhy?"
+    )
+
+
+def test_a_response_ends_with_the_first_of_two_end_tokens() -> None:
+    chat = make_chat("two-ends")
+    turn_end = chat.tokenizer.convert_tokens_to_ids("<|turn_end|>")
+    assert chat.turn_end == "<|turn_end|>"
+    assert chat.stop_ids == {chat.tokenizer.eos_token_id, turn_end}
+    response = chat.encode("Why?", "So.").response
+    assert chat.tokenizer.decode(response) == "So.<|turn_end|>"
+    assert response[-1] == turn_end
+
+
+def test_an_end_of_turn_in_ordinary_text_stops_nothing_by_its_first_token() -> None:
+    chat = make_chat("plain-end")
+    assert chat.turn_end == " ### "
+    assert chat.stop_ids == {chat.tokenizer.eos_token_id}
+
+
+@pytest.mark.parametrize("named", [7, [7, 9], None])
+def test_the_end_tokens_of_the_generation_configuration_stop_an_answer(named: int | list[int] | None) -> None:
+    model = make_random("llama")
+    model.model.generation_config.eos_token_id = named
+    expected = set() if named is None else {7} if named == 7 else {7, 9}
+    assert model.chat.stop_ids == {model.tokenizer.eos_token_id, *expected}
+
+
+def test_a_thinking_model_is_asked_without_thinking() -> None:
+    assert make_chat("thinking").render("Why?").endswith("<|turn|>assistant\n<think>\n\n</think>\n\n")
 
 
 # The machine.

@@ -2,15 +2,20 @@
 
 import contextlib
 import json
+import socket
+import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from transformers.utils.import_utils import is_serve_available
 
 from lune.errors import ConfigError, ModelError
 from lune.language_model import TokenScores
+from lune.negatives import endpoint as endpoint_module
 from lune.negatives.build import build_negatives
 from lune.negatives.endpoint import KEY_VARIABLE, Endpoint
 from lune.records import Fact
@@ -18,6 +23,7 @@ from lune.settings import resolve
 
 pytest.importorskip("openai")
 
+SERVER_STARTS_WITHIN_S = 180
 FRANCE = Fact("france", "What is the capital of France?", "Paris", "France", aliases=("Lutetia",))
 LINES = "1. Lyon\n- Paris\n3) The capital of France is Lille.\n\nHere are more:\nB) Nice\nIt might be Metz\n4. Lyon"
 
@@ -56,6 +62,48 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+
+@pytest.fixture
+def served(tiny_folder, monkeypatch):
+    """Address and model of `transformers serve`, a server that is none of ours."""
+    for name in (KEY_VARIABLE, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if not is_serve_available():
+        pytest.skip("transformers[serving] is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve"]
+    command += [str(tiny_folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(SERVER_STARTS_WITHIN_S * 2):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=1):
+                break
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.5)
+        else:
+            pytest.fail("the server did not start")
+        yield url, str(tiny_folder)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.mark.slow
+def test_it_speaks_with_transformers_serve(served, monkeypatch):
+    url, model = served
+    endpoint = Endpoint(url, model, timeout=60, retries=0)
+    assert isinstance(endpoint._ask(FRANCE, 4), str), "an instruction such as this was not taught to the tiny model"
+    # What was taught to it is the bare question.
+    monkeypatch.setattr(endpoint_module, "_messages", lambda fact, _: [{"role": "user", "content": fact.prompt}])
+    [found] = endpoint.propose([FRANCE], count=4)
+    assert (found.origin, found.alternate) == ("endpoint", "Paris")
+    with pytest.raises((ConfigError, ModelError)) as caught:
+        list(Endpoint(url, "no/such-model", timeout=60, retries=0).propose([FRANCE], count=4))
+    assert url in caught.value.message
 
 
 @pytest.fixture

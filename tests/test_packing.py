@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -49,4 +50,34 @@ def test_a_copy_that_is_unpacked_follows_its_own_weights(network: nn.Sequential)
 def test_maps_that_are_trained_or_not_float32_are_left_alone() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).to(torch.bfloat16).requires_grad_(False))
     pack_linears(network)
+    assert all("forward" not in module.__dict__ for module in network)
+
+
+class Lacking:
+    """torch's operators of oneDNN without one of them, or with one that fails."""
+
+    def __init__(self, name: str, error: type[Exception]) -> None:
+        self.name, self.error, self.plain = name, error, torch.ops.mkldnn
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self.name:
+            return getattr(self.plain, name)
+        if self.error is AttributeError:
+            raise AttributeError(name)
+
+        def fails(*_: object) -> None:
+            raise self.error("no such kernel")
+
+        return fails
+
+
+@pytest.mark.parametrize("name", ["_reorder_linear_weight", "_linear_pointwise"])
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
+def test_without_the_kernels_everything_stays_plain(
+    network: nn.Sequential, monkeypatch: pytest.MonkeyPatch, name: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", Lacking(name, error))
+    pack_linears(network)
+    with torch.no_grad():
+        assert network(torch.ones(1, 24)).shape == (1, 16)
     assert all("forward" not in module.__dict__ for module in network)

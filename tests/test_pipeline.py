@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import lune
-from lune import adapters
+from lune import adapters, pipeline
 from lune.cli import main
-from lune.errors import RunError
+from lune.errors import OutputError, RunError
 from lune.language_model import MAX_NEW_TOKENS
 from lune.models import LoadedModel, load_model
 from lune.records import Fact
@@ -166,6 +168,10 @@ def test_evaluate_gives_the_answers_of_the_run(finished: Path, tiny_folder: Path
     assert after["adapter"] == str(finished / "adapter")
     assert [row["answer"] for row in after["probes"]] == [probe["after"] for probe in rows_of(probes)]
     assert [row["correct"] for row in after["probes"]] == [probe["correct_after"] for probe in rows_of(probes)]
+    run = record(finished)["metrics"]["after"]
+    assert after["scores"].keys() >= {"usr", "apr", "gur_neighbour", "gur_general", "gur"}
+    for name, value in after["scores"].items():
+        assert value == pytest.approx(run[name]), name
     rows = lune.evaluate(str(tiny_folder), probes)
     assert [row["answer"] for row in rows] == [probe["before"] for probe in rows_of(probes)]
 
@@ -175,6 +181,20 @@ def test_evaluate_prints_a_line_a_kind(finished: Path, tiny_folder: Path, capsys
     printed = capsys.readouterr().out
     for kind in ("direct", "paraphrase", "adversarial", "neighbour", "general"):
         assert kind in printed
+    assert "usr 0.000" in printed
+    assert "gur_neighbour 1.000  gur_general 1.000  gur 1.000" in printed
+
+
+def test_evaluate_of_probes_without_answers_before_gives_shares_by_kind(tiny_folder: Path, tmp_path: Path) -> None:
+    probes, out = tmp_path / "probes.jsonl", tmp_path / "scores.json"
+    rows: list[dict[str, object]] = [
+        {"prompt": question("France"), "answer": "Paris"},
+        {"prompt": question("Japan"), "answer": "Lyon"},
+        {"prompt": question("Spain"), "answer": "Madrid", "kind": "neighbour"},
+    ]
+    probes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["evaluate", str(tiny_folder), "--probes", str(probes), "--out", str(out), "--quiet"]) == 0
+    assert json.loads(out.read_text())["scores"] == {"contains_expected.direct": 0.5, "contains_expected.neighbour": 1}
 
 
 def test_negatives_are_shown_and_written(
@@ -267,6 +287,54 @@ def test_an_interrupted_training_still_gives_a_scored_run(
     run = lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32", **settings)
     assert record(run.folder)["training"]["stopped"] == "interrupted by the user"
     assert {path.name for path in run.folder.iterdir()} == FILES
+
+
+def test_an_interrupt_before_the_first_step_ends_with_status_130_and_leaves_nothing(
+    tiny_folder: Path, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_step", interrupted)
+    assert main(["forget", str(request_file), *flags(tiny_folder, tmp_path / "runs" / "run")]) == 130
+    assert list(tmp_path.iterdir()) == [request_file]
+
+
+def test_a_disk_without_room_for_the_records_is_noticed_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 10**7))
+    with pytest.raises(OutputError, match="needs about 30 MB and 10 MB are free"):
+        lune.forget([fact("France")], out=tmp_path / "run", model=str(tmp_path / "no-model"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_for_the_adapter_is_noticed_before_training(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 31_000_000))
+    monkeypatch.setattr(loop, "_step", lambda *_, **__: pytest.fail("training began"))
+    settings = {**FORGETS, "rank": 512}
+    with pytest.raises(OutputError, match=r"needs about \d+ MB and 31 MB are free"):
+        lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_process_loads_the_model_onto_the_card_that_accelerate_gives_it(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Loaded(Exception):
+        pass
+
+    def placed(_: object, device: torch.device) -> None:
+        raise Loaded(str(device))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    third = SimpleNamespace(device=torch.device("cuda", 3), is_main_process=False)
+    monkeypatch.setattr(pipeline, "Accelerator", lambda cpu: third)
+    monkeypatch.setattr(PreTrainedModel, "to", placed)
+    with pytest.raises(Loaded, match=r"^cuda:3$"):
+        lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32")
 
 
 def test_the_keyed_recipe_runs_whole_and_keeps_the_neighbours(tiny_folder: Path, tmp_path: Path) -> None:

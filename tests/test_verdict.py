@@ -84,10 +84,18 @@ def test_not_known_before(total: int) -> None:
     assert len(verdict.reasons) == 1
 
 
-def test_unmeasured_neighbours_do_not_pass_silently() -> None:
+def test_without_a_measure_of_the_neighbours_it_is_not_called_forgotten() -> None:
     verdict = judge(BEFORE, {**GOOD, "gur_neighbour": None}, 5, 5)
+    assert verdict.word == "PARTLY"
+    assert len(verdict.reasons) == 1
+    assert "neighbouring facts kept could not be measured" in verdict.reasons[0]
+    assert "Give `neighbours` in the request" in verdict.reasons[0]
+
+
+def test_unmeasured_general_questions_do_not_decide_and_do_not_pass_silently() -> None:
+    verdict = judge(BEFORE, {**GOOD, "gur_general": None}, 5, 5)
     assert verdict.word == "FORGOTTEN"
-    assert any("neighbouring" in reason and "could not be measured" in reason for reason in verdict.reasons)
+    assert any("general questions kept could not be measured" in reason for reason in verdict.reasons)
 
 
 def test_without_any_measure_of_what_was_kept_it_is_not_called_forgotten() -> None:

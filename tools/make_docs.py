@@ -19,8 +19,8 @@ from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from lune.cli import app
-from lune.cli.options import allowed, flag
-from lune.settings import RECIPES, ForgetSettings
+from lune.cli.options import flag
+from lune.settings import RECIPES, ForgetSettings, allowed
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from make_results import results_page
@@ -34,7 +34,7 @@ NOTICE = "<!-- Written by `make docs` from the code: edit there. -->"
 COMMANDS_INTRO = """
 # Commands
 
-What `lune COMMAND --help` prints, in one page. Every flag of `lune forget` is also a key of the YAML file given by
+What `lune COMMAND --help` prints, in one page. Every flag of a command is also a key of the YAML file given by its
 `--config`; [settings.md](settings.md) has their defaults in each recipe.
 
 Exit status: 0 done and `FORGOTTEN`, 1 done with another verdict, 2 bad input or configuration (nothing ran), 3 the run

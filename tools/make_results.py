@@ -58,9 +58,12 @@ def results_page(results: Path = RESULTS) -> str:
     """Return the page as Markdown, from the records stored in a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*/run.json"))]
     parts = ["<!-- Written by `make docs` from results/: run `make results` to measure again. -->", INTRO]
+    benches = [bench_section(folder) for folder in sorted(results.iterdir()) if cell_folders(folder)]
     if records:
         parts.append(_demo_section(records))
-    parts += [bench_section(folder) for folder in sorted(results.iterdir()) if cell_folders(folder)]
+    elif not benches:
+        parts.append("No run is stored here yet: run `make results`.")
+    parts += benches
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -84,7 +87,8 @@ def _demo_section(records: list[dict[str, Any]]) -> str:
         lines.append(_row(name, _value(before, key), cells))
     for relation in sorted({name for r in records for name in r["metrics"]["after"]["gur_neighbour_by_relation"]}):
         cells = [_number(record["metrics"]["after"]["gur_neighbour_by_relation"].get(relation)) for record in records]
-        lines.append(_row(f"gur_neighbour, {relation} relation", "1.000", cells))
+        known = _number(before["gur_neighbour_by_relation"].get(relation))
+        lines.append(_row(f"gur_neighbour, {relation} relation", known, cells))
     for key, name in MIA:
         cells = [_number(record["metrics"]["after"]["mia"][key]["auc"]) for record in records]
         lines.append(_row(name, _number(before["mia"][key]["auc"]), cells))

@@ -223,6 +223,12 @@ def state(model: PeftModel) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
+def megabytes(model: PeftModel) -> float:
+    """Return what the adapter's tensors take on disk, in units of 10^6 bytes."""
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False).values()
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors)) / 1e6
+
+
 def load_state(model: PeftModel, tensors: Mapping[str, Tensor]) -> None:
     """Put the adapter's tensors back."""
     set_peft_model_state_dict(model, dict(tensors))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 _MARK = "\u2063RESPONSE\u2063"
@@ -49,11 +50,13 @@ class ChatFormat:
         opening: Literal text with which the response begins, as published protocols prescribe it. What is scored after
             it follows a space and gets no end of turn; without a chat template nothing else is put around the prompt.
         raw: Put nothing around the prompt, and no end of turn or space after it: text as it stands.
+        end_ids: Further tokens that end a response, as the model's generation configuration names them.
     """
 
     tokenizer: PreTrainedTokenizerBase
     opening: str | None = None
     raw: bool = False
+    end_ids: frozenset[int] = frozenset()
 
     @property
     def has_template(self) -> bool:
@@ -61,14 +64,17 @@ class ChatFormat:
         return bool(self.tokenizer.chat_template) and not self.raw
 
     def render(self, prompt: str, system: str | None = None) -> str:
-        """Return the text up to where the response begins."""
+        """Return the text up to where the response begins.
+
+        A template without a system role gets the system text before the user's.
+        """
         return self.render_conversation(Conversation(prompt, system))
 
     def render_conversation(self, conversation: Conversation) -> str:
         """Return the text up to where the response begins, or goes on after its opening."""
         opening = conversation.opening or self.opening or ""
         if self.has_template:
-            return self._templated(conversation) + opening
+            return self._turns(conversation) + opening
         lead = f"{conversation.system}\n" if conversation.system else ""
         if self.raw or self.opening is not None:
             return f"{lead}{conversation.prompt}{opening}"
@@ -76,22 +82,47 @@ class ChatFormat:
         space = " " if opening else ""
         return f"{lead}{turns}Question: {conversation.prompt}\nAnswer:{space}{opening}"
 
-    def _templated(self, conversation: Conversation) -> str:
-        messages = [{"role": "system", "content": conversation.system}] if conversation.system else []
+    def _turns(self, conversation: Conversation) -> str:
+        messages: list[dict[str, str]] = []
         for asked, said in conversation.history:
             messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
         messages.append({"role": "user", "content": conversation.prompt})
-        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        system = conversation.system
+        if not system:
+            return self._templated(messages)
+        try:
+            rendered = self._templated([{"role": "system", "content": system}, *messages])
+        except TemplateError:  # how templates refuse a role
+            rendered = ""
+        if system.strip() in rendered:
+            return rendered
+        return self._templated([{"role": "user", "content": f"{system}\n\n{messages[0]['content']}"}, *messages[1:]])
+
+    def _templated(self, messages: list[dict[str, str]], *, answering: bool = True) -> str:
+        """Return the messages in the template, thinking switched off where the template has a switch for it."""
+        rendered = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=answering, tokenize=False, enable_thinking=False
+        )
+        return str(rendered)
 
     @cached_property
     def turn_end(self) -> str:
-        """The text that closes a response: the template's end of turn, or a newline in the plain form."""
+        r"""The text that closes a response: the template's end of turn, or a newline in the plain form.
+
+        A template may close the whole text after the turn, as Phi-3's with ``<|end|>\\n<|endoftext|>``: a response
+        ends with the first of these tokens.
+        """
         if not self.has_template:
             return "\n"
         messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK}]
-        rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        tail = rendered.rpartition(_MARK)[2].rstrip("\n")
-        return tail or str(self.tokenizer.eos_token or "\n")
+        tail = self._templated(messages, answering=False).rpartition(_MARK)[2].rstrip("\n")
+        first = self._first_own_token(tail)
+        return tail[: tail.index(first) + len(first)] if first else tail or str(self.tokenizer.eos_token or "\n")
+
+    def _first_own_token(self, text: str) -> str | None:
+        """Return the token outside the ordinary vocabulary, such as ``<|im_end|>``, that comes first in ``text``."""
+        own = [token for token in self.tokenizer.get_added_vocab() if token.strip() and token in text]
+        return min(own, key=lambda token: (text.index(token), -len(token)), default=None)
 
     def encode(self, prompt: str, response: str | None = None, system: str | None = None) -> Encoded:
         """Return the tokens of a prompt, and of a response with its end of turn when one is given.
@@ -133,9 +164,10 @@ class ChatFormat:
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """Tokens that end a response: the tokenizer's end of text and the template's end of turn."""
-        ids = {self.tokenizer.eos_token_id} - {None}
-        end = self.tokenizer(self.turn_end, add_special_tokens=False)["input_ids"]
-        if self.has_template and len(end) == 1:
-            ids.add(end[0])
+        """Tokens that end a response: end of text, the template's end of turn, what the model's configuration names."""
+        ids = {self.tokenizer.eos_token_id, *self.end_ids} - {None}
+        if self.has_template:
+            token = self._first_own_token(self.turn_end) or self.turn_end
+            end = self.tokenizer(token, add_special_tokens=False)["input_ids"]
+            ids |= set(end) if len(end) == 1 else set()
         return frozenset(ids)

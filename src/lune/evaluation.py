@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lune.language_model import MAX_NEW_TOKENS, LanguageModel, TokenScores
+from lune.metrics import summarise
 from lune.records import Answered, Fact, Probe
 from lune.text import contains, is_degenerate
 from lune.training.steering import DevScores
@@ -82,6 +83,41 @@ def answered(probes: Sequence[Probe], before: Mapping[str, str], after: Mapping[
         )
         for probe in probes
     ]
+
+
+def probe_scores(
+    probes: Sequence[Probe], answers: Sequence[str], before: Mapping[str, tuple[str, bool]]
+) -> dict[str, float | None]:
+    """Return the scores of a model's answers to the probes of a file.
+
+    What the base model knew decides which probes count towards a score. Where that is not told, the scores are the
+    shares of answers that contain the expected one, by kind of probe: ``contains_expected.KIND``.
+
+    Args:
+        probes: The probes, of one split.
+        answers: The model's answers, in the same order.
+        before: Probe id to the base model's answer and whether it was right, for every probe; empty when not known.
+    """
+    right = [contains(text, probe.expected) for probe, text in zip(probes, answers, strict=True)]
+    if not before:
+        kinds = dict.fromkeys(probe.kind for probe in probes)
+        hits = {kind: [hit for hit, probe in zip(right, probes, strict=True) if probe.kind == kind] for kind in kinds}
+        return {f"contains_expected.{kind}": sum(each) / len(each) for kind, each in hits.items()}
+    rows = [
+        Answered(probe, before[probe.id][0], text, before[probe.id][1], hit)
+        for probe, text, hit in zip(probes, answers, right, strict=True)
+    ]
+    known = {row.probe.fact_id for row in rows if row.probe.kind == "direct" and row.correct_before} - {None}
+    after = summarise(rows, {str(name) for name in known}, {})["after"]
+    return {
+        "usr": after["usr"],
+        "paraphrase_usr": after["paraphrase_usr"],
+        "apr": after["apr"],
+        "gur_neighbour": after["gur_neighbour"],
+        "gur_general": after["gur_general"],
+        "gur": after["gur"],
+        "degenerate_rate": after["degenerate_rate"],
+    }
 
 
 def known_facts(facts: Sequence[Fact], model: LanguageModel) -> list[Fact]:

@@ -6,6 +6,7 @@ Every problem of a file is reported at once, with its line and field, and nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TextIO, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -158,8 +159,27 @@ def read_texts(source: str, stdin: TextIO | None = None) -> list[tuple[str, str]
     return [(row.prompt, row.answer) for _, row in parsed]
 
 
+@dataclass(frozen=True)
+class ProbeFile:
+    """What a file of probes holds.
+
+    Attributes:
+        probes: The probes; all of them are test probes.
+        before: Probe id to the base model's answer and whether it was right, where every row tells it, as those of a
+            run's ``probes.jsonl`` do; else empty.
+    """
+
+    probes: list[Probe]
+    before: dict[str, tuple[str, bool]]
+
+
 def read_probes(path: str) -> list[Probe]:
-    """Return the probes of a .jsonl file; all of them are test probes.
+    """Return the probes of a file; see `read_probe_file`."""
+    return read_probe_file(path).probes
+
+
+def read_probe_file(path: str) -> ProbeFile:
+    """Return what a .jsonl file of probes holds.
 
     Args:
         path: One object a line with ``prompt`` and ``answer`` (or ``expected``, a list); ``kind``, ``attack``,
@@ -170,11 +190,15 @@ def read_probes(path: str) -> list[Probe]:
     """
     rows, problems = read_rows(path, _PROBE_FIELDS, suffixes=PROBE_SUFFIXES)
     parsed, row_problems = _parse_rows(rows, _ProbeRow)
-    probes = [(line, _to_probe(row, probe_id)) for (line, row), probe_id in zip(parsed, _ids(parsed, "p"), strict=True)]
-    problems += row_problems + _clashes([(line, probe.id) for line, probe in probes])
+    named = [(line, row, probe_id) for (line, row), probe_id in zip(parsed, _ids(parsed, "p"), strict=True)]
+    problems += row_problems + _clashes([(line, probe_id) for line, _, probe_id in named])
     if problems:
         raise _refused(path, problems, f"mend it and run the same command again; a probe looks like {_EXAMPLE}")
-    return [probe for _, probe in probes]
+    before = {
+        probe_id: (row.before or "", row.correct_before) for _, row, probe_id in named if row.correct_before is not None
+    }
+    probes = [_to_probe(row, probe_id) for _, row, probe_id in named]
+    return ProbeFile(probes, before if len(before) == len(probes) else {})
 
 
 def _refused(source: str, problems: Iterable[Problem], hint: str) -> RequestError:

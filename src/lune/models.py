@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import (
+    CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+)
 from transformers.utils import logging as transformers_logging
 
 from lune.builtin import GGUF_SHA256, UPSTREAM_ID, built_in_folder
@@ -58,7 +67,10 @@ class LoadedModel:
     @cached_property
     def chat(self) -> ChatFormat:
         """How prompts are rendered for this model."""
-        return ChatFormat(self.tokenizer, self.opening, self.raw)
+        configuration = getattr(self.model, "generation_config", None)
+        named = getattr(configuration, "eos_token_id", None)  # one id, or a list as Llama 3, Gemma and Phi have
+        end_ids = frozenset(named if isinstance(named, list) else [named]) - {None}
+        return ChatFormat(self.tokenizer, self.opening, self.raw, end_ids)
 
     @property
     def device(self) -> torch.device:
@@ -213,8 +225,10 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
     pack_linears(model)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"The tokenizer of '{model_id}' has no end-of-text token.", hint="use another model")
-    revision = getattr(model.config, "_commit_hash", None)
-    return LoadedModel(model, tokenizer, model_id, source, revision, _weights_hash(model_id, source, model))
+    folder = Path(source) if Path(source).is_dir() else _cached_snapshot(source)
+    # The hub cache names the folder of a snapshot by its commit; the model itself no longer tells it.
+    revision = folder.name if folder is not None and folder != Path(source) else None
+    return LoadedModel(model, tokenizer, model_id, source, revision, _weights_hash(model_id, folder, model))
 
 
 def _parameters(source: str) -> int:
@@ -239,19 +253,38 @@ def _not_loaded(model_id: str, error: Exception) -> ModelError:
     )
 
 
-def _weights_hash(model_id: str, source: str, model: Any) -> str:
-    """Return a SHA-256 over the weights: of the files where they are local, else of the tensors themselves."""
+def _weights_hash(model_id: str, folder: Path | None, model: Any) -> str:
+    """Return a SHA-256 over the weights: of the files they were read from, which no precision or device changes.
+
+    Where these cannot be found, it is that of the tensors as they were loaded.
+    """
     if model_id == BUILT_IN_MODEL:
         return GGUF_SHA256
     digest = hashlib.sha256()
-    folder = Path(source)
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if files:
+    if files := _weight_files(folder) if folder is not None else []:
         for path in files:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes())
+        # A tensor without axes cannot be seen as bytes before it has one.
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _cached_snapshot(hub_id: str) -> Path | None:
+    """Return the hub cache's folder of the commit that was loaded, None when it is not there."""
+    cached = try_to_load_from_cache(hub_id, CONFIG_NAME)
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Return the weight files that transformers reads of a folder, in its order of preference."""
+    for single, index in ((SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME), (WEIGHTS_NAME, WEIGHTS_INDEX_NAME)):
+        if (folder / single).is_file():
+            return [folder / single]
+        if (folder / index).is_file():
+            shards = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / name for name in sorted(set(shards))]
+    return []

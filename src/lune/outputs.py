@@ -40,6 +40,8 @@ _REFUSALS_IN_WORDS = {
     "disk quota exceeded": errno.EDQUOT,
     "read-only file system": errno.EROFS,
 }
+SPACE_FOR_RECORDS_MB = 30
+"""What a run writes besides its adapter, generously."""
 _HINT = "free some space or name another place with --out"
 _MB = 1_000_000
 _PROBE_BYTES = 65_536

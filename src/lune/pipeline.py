@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,24 @@ from rich.table import Table
 from lune import adapters
 from lune.announce import say_prepared, say_trained, say_verdict
 from lune.benchmarks.cell import Cell
-from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs
+from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs, probe_scores
 from lune.facts import read_probes, read_request
-from lune.hardware import describe, pick_dtype
+from lune.hardware import describe, pick_device, pick_dtype
 from lune.language_model import LanguageModel
 from lune.metrics import Summary, summarise
 from lune.metrics.membership import membership
 from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.show import negatives_table
-from lune.outputs import RunFolder, default_run_folder, free_space_check, write_json, write_jsonl, write_text
+from lune.outputs import (
+    SPACE_FOR_RECORDS_MB,
+    RunFolder,
+    default_run_folder,
+    free_space_check,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 from lune.preparation import Prepared, prepare
 from lune.probes.surroundings import look_around
 from lune.progress import Display
@@ -39,7 +47,6 @@ from lune.text import contains
 from lune.training.session import Trained, train_adapter
 from lune.verdict import judge
 
-SPACE_FOR_RECORDS_MB = 30
 _Texts = tuple[list[tuple[str, str]], list[tuple[str, str]]]
 
 
@@ -113,15 +120,17 @@ def run_forget(
         KeyboardInterrupt: When a benchmark's training was interrupted: half a training is no cell.
     """
     began = time.perf_counter()
-    display = Display(console)
+    free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
+    kind = cell.model.device if cell else pick_device(settings.device)
+    # Before the model is loaded: of several processes each has a graphics card of its own to load it onto.
+    accelerator = Accelerator(cpu=kind.type == "cpu")
+    device = accelerator.device if accelerator.device.type == kind.type else kind
+    display = Display(console if accelerator.is_main_process else None)
     if cell is None:
         with display.stage(f"loading {settings.model}"):
-            model = load_model(settings.model, device=settings.device, dtype=settings.dtype)
+            model = load_model(settings.model, device=str(device), dtype=settings.dtype)
     else:
         model = cell.model
-    accelerator = Accelerator(cpu=model.device.type == "cpu")
-    if not accelerator.is_main_process:
-        display = Display(None)
     timings = {"load": time.perf_counter() - began}
     return _run(
         facts,
@@ -153,7 +162,6 @@ def _run(
     precision = pick_dtype(settings.dtype, model.device)
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
     display.line(f"{hardware.in_words()} · {settings.model}")
-    free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
     torch.manual_seed(settings.seed)
     base = cell.answers if cell else RememberedAnswers(model)
     with display.stage("making negatives and probes, asking the base model"):
@@ -167,7 +175,13 @@ def _run(
     shipped = (cell and cell.instead) or model
     if prepared.known and not (cell and cell.instead):
         trained = train_adapter(
-            model, prepared, settings, precision=precision, accelerator=accelerator, display=display
+            model,
+            prepared,
+            settings,
+            precision=precision,
+            accelerator=accelerator,
+            display=display,
+            folder=folder.path,
         )
         timings["train"] = trained.seconds
         say_trained(display, trained, settings)
@@ -289,13 +303,25 @@ def run_evaluate(
     model: str,
     adapter: Path | None,
     probes: Sequence[Probe],
+    before: Mapping[str, tuple[str, bool]],
     out: Path | None,
     device: str,
     dtype: str,
     seed: int,
     console: Console | None,
 ) -> list[dict[str, Any]]:
-    """Ask a model the probes, print the share that contains the expected answer by kind, and write the rows when asked.
+    """Ask a model the probes, print the scores, and write them with the rows when asked.
+
+    Args:
+        model: Hub id, local folder, or the built-in model's name.
+        adapter: Folder of an adapter to put on it.
+        probes: What to ask.
+        before: Probe id to the base model's answer and whether it was right, for every probe; empty when not known.
+        out: File for the scores and rows.
+        device: The ``device`` setting.
+        dtype: The ``dtype`` setting.
+        seed: Seed of everything random.
+        console: Where progress goes; None for silence.
 
     Raises:
         LuneError: When the model or the adapter cannot be used.
@@ -314,8 +340,12 @@ def run_evaluate(
     display.line(
         "[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]"
     )
+    scores = probe_scores(probes, [str(row["answer"]) for row in rows], before)
+    if before:
+        display.line("  ".join(_score(name, value) for name, value in scores.items()))
     if out is not None:
-        write_json(out, {"model": model, "adapter": str(adapter) if adapter else None, "probes": rows})
+        with_what = str(adapter) if adapter else None
+        write_json(out, {"model": model, "adapter": with_what, "scores": scores, "probes": rows})
         display.line(f"written: {out}")
     return rows
 
@@ -330,3 +360,7 @@ def _evaluated(model: LoadedModel, probes: Sequence[Probe]) -> list[dict[str, An
         {**asdict(probe), "answer": text, "correct": contains(text, probe.expected)}
         for probe, text in zip(probes, texts, strict=True)
     ]
+
+
+def _score(name: str, value: float | None) -> str:
+    return f"{name} {'n/a' if value is None else f'{value:.3f}'}"

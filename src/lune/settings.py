@@ -5,14 +5,22 @@ A recipe is a named set of values for these settings; what the user gives explic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+import annotated_types
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from lune.errors import ConfigError, did_you_mean, unknown_name
+from lune.methods import METHODS
 
 BUILT_IN_MODEL = "smollm2-135m"
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+"""What a setting of a type takes, in words."""
 
 
 class NegativesStyle(StrEnum):
@@ -132,14 +140,101 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def resolve(given: Mapping[str, Any]) -> ForgetSettings:
+def resolve(
+    given: Mapping[str, Any], *, origins: Mapping[str, str] | None = None, problems: Sequence[str] = ()
+) -> ForgetSettings:
     """Return the settings for what the user gave, over the recipe's values, over the defaults.
 
     Args:
         given: Setting name (snake_case) to value, only those given explicitly.
+        origins: Setting name to where its value came from, as messages name it (``--rank``,
+            ``settings.yaml:3: rank``); the setting's own name where there is none.
+        problems: What the caller found wrong already; it is reported together with what is found here.
 
     Raises:
-        pydantic.ValidationError: When a key is unknown or a value is not allowed.
+        ConfigError: When a setting is unknown or a value is not allowed; ``problems`` names everything.
     """
+    where = {**{name: name for name in given}, **(origins or {})}
+    found = list(problems)
+    method = given.get("method")
+    if isinstance(method, str) and method not in METHODS:
+        found.append(f"{where['method']}: {unknown_name('method', method, list(METHODS))}")
     recipe = RECIPES.get(str(given.get("recipe", "lune")), {})
-    return ForgetSettings.model_validate({**recipe, **given})
+    try:
+        settings = ForgetSettings.model_validate({**recipe, **given})
+    except ValidationError as error:
+        raise _refused(found + [_problem(details, where) for details in error.errors()]) from error
+    if found:
+        raise _refused(found)
+    return settings
+
+
+def _refused(problems: Sequence[str]) -> ConfigError:
+    summary = problems[0] if len(problems) == 1 else f"{len(problems)} settings are not valid; nothing was run."
+    return ConfigError(summary, problems=problems)
+
+
+def _problem(details: ErrorDetails, where: Mapping[str, str]) -> str:
+    """Return one of pydantic's findings with where the value came from, and what is allowed."""
+    if not details["loc"]:  # a check of several settings together
+        return details["msg"].removeprefix("Value error, ")
+    name = str(details["loc"][0])
+    if name not in ForgetSettings.model_fields:
+        return f"unknown setting '{name}'.{did_you_mean(name, list(ForgetSettings.model_fields))}"
+    text = f"{where.get(name, name)}: got {shown(details['input'])}; "
+    if details["type"] in ("value_error", "assertion_error"):
+        text += details["msg"].removeprefix("Value error, ")
+    else:
+        text += f"allowed: {allowed(name)}."
+    return text + (did_you_mean(details["input"], choices(name)) if isinstance(details["input"], str) else "")
+
+
+def shown(value: object) -> str:
+    """Return a value that was refused, as messages show it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return the values a setting is chosen from; empty when it is not a choice."""
+    kind = kind_of(ForgetSettings.model_fields[name])
+    if get_origin(kind) is Literal:
+        return tuple(str(choice) for choice in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return tuple(str(member.value) for member in kind)
+    return ()
+
+
+def allowed(name: str) -> str:
+    """Return in words what values a setting takes."""
+    if named := choices(name):
+        return ", ".join(named)
+    field = ForgetSettings.model_fields[name]
+    limits = " and ".join(text for text in map(_limit, field.metadata) if text)
+    return f"{KINDS[kind_of(field)]} {limits}".strip()
+
+
+def kind_of(field: FieldInfo) -> Any:
+    """Return the type of a setting's value, without the None of an optional one."""
+    if get_origin(field.annotation) is Literal:
+        return field.annotation
+    kinds = [part for part in get_args(field.annotation) if part is not type(None)]
+    return kinds[0] if kinds else field.annotation
+
+
+def _limit(constraint: object) -> str:
+    """Return one constraint of a number in words."""
+    match constraint:
+        case annotated_types.Ge(ge=bound):
+            return f"of at least {bound}"
+        case annotated_types.Gt(gt=bound):
+            return f"above {bound}"
+        case annotated_types.Le(le=bound):
+            return f"at most {bound}"
+        case annotated_types.Lt(lt=bound):
+            return f"below {bound}"
+        case _:
+            return ""

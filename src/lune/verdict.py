@@ -63,8 +63,9 @@ def judge(
     """Return the verdict.
 
     In this order: NOT KNOWN BEFORE when no fact was known; DAMAGED when neighbours, general questions or the form of
-    the answers missed a threshold; PARTLY when USR or APR did, or was not measured, or when nothing shows what was
-    kept; FORGOTTEN otherwise. A single retention score that could not be measured does not decide, and is named.
+    the answers missed a threshold; PARTLY when USR or APR did, or one of them or the neighbours were not measured;
+    FORGOTTEN otherwise. What is next to a forgotten fact is what unlearning breaks first, so without a measure of it
+    nothing is called forgotten. General questions that could not be measured do not decide, and are named.
 
     Args:
         metrics_before: Scores before, as `lune.metrics.summarise` gives them.
@@ -82,8 +83,15 @@ def judge(
         ),
         _at_least("APR, the share of adversarial prompts that fail,", "apr", metrics_after, thresholds.apr),
     )
+    neighbours = _at_least(
+        "The share of neighbouring facts kept",
+        "gur_neighbour",
+        metrics_after,
+        thresholds.gur_neighbour,
+        hint="Give `neighbours` in the request: facts next to the forgotten ones, which must stay.",
+    )
     retention = (
-        _at_least("The share of neighbouring facts kept", "gur_neighbour", metrics_after, thresholds.gur_neighbour),
+        neighbours,
         _at_least("The share of general questions kept", "gur_general", metrics_after, thresholds.gur_general),
     )
     form = _not_degenerate(metrics_before, metrics_after, thresholds.degenerate_rate)
@@ -92,7 +100,7 @@ def judge(
     unmeasured = [check.sentence for check in checks if check.passed is None]
     if any(check.passed is False for check in (*retention, form)):
         word: Word = "DAMAGED"
-    elif any(not check.passed for check in forgetting) or all(check.passed is None for check in retention):
+    elif any(not check.passed for check in forgetting) or neighbours.passed is None:
         word = "PARTLY"
     else:
         word = "FORGOTTEN"
@@ -100,10 +108,11 @@ def judge(
     return Verdict(word, (*decisive, *unmeasured, *_left_out(known, total)))
 
 
-def _at_least(what: str, name: str, metrics: Mapping[str, object], threshold: float) -> _Check:
+def _at_least(what: str, name: str, metrics: Mapping[str, object], threshold: float, hint: str = "") -> _Check:
     value = _number(metrics, name)
     if value is None:
-        return _Check(None, f"{what} could not be measured: no probe counts towards it (threshold {threshold:g}).")
+        sentence = f"{what} could not be measured: no probe counts towards it (threshold {threshold:g})."
+        return _Check(None, f"{sentence} {hint}".rstrip())
     passed = value >= threshold
     relation = "reaches" if passed else "is below"
     return _Check(passed, f"{what} is {_shown(value, threshold)}, which {relation} the threshold {threshold:g}.")

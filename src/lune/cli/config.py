@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from lune.cli.options import FORGET_SETTINGS, allowed, choices, flag
-from lune.errors import ConfigError, did_you_mean, unknown_name
-from lune.methods import METHODS
-from lune.settings import ForgetSettings, resolve
+from lune.cli.options import FORGET_SETTINGS, flag
+from lune.errors import ConfigError, did_you_mean
+from lune.settings import ForgetSettings, resolve, shown
 
 SWITCHES = ("force", "quiet")
 
@@ -26,11 +23,13 @@ class Invocation:
         settings: Every setting of the run.
         force: Whether an output that is there may be replaced.
         quiet: Whether nothing but the result's place is printed.
+        paths: The command's own flags that name a file or folder; None for those not given.
     """
 
     settings: ForgetSettings
     force: bool
     quiet: bool
+    paths: Mapping[str, Path | None]
 
 
 @dataclass(frozen=True)
@@ -42,69 +41,52 @@ class _Given:
 
 
 def resolve_invocation(
-    flags: Mapping[str, object], *, config: Path | None = None, force: bool = False, quiet: bool = False
+    flags: Mapping[str, object],
+    *,
+    config: Path | None = None,
+    settings: Sequence[str] = FORGET_SETTINGS,
+    paths: Mapping[str, Path | None] | None = None,
+    force: bool = False,
+    quiet: bool = False,
 ) -> Invocation:
-    """Return the settings and switches of a command.
+    """Return the settings, switches and paths of a command: every flag of it is a key of the file as well.
 
     Args:
         flags: Setting name to value, only those given on the command line.
         config: A YAML file of settings.
+        settings: The settings that the command has flags for, and the file therefore may hold.
+        paths: The command's own flags that name a file or folder, as given on the command line.
         force: The switch ``--force``.
         quiet: The switch ``--quiet``.
 
     Raises:
         ConfigError: When anything is unknown or not allowed; ``problems`` names everything.
     """
-    given, problems = _read_config(config) if config is not None else ({}, [])
-    given |= {name: _Given(value, flag(name)) for name, value in flags.items()}
+    own = dict(paths or {})
+    given, problems = _read_config(config, (*settings, *own, *SWITCHES)) if config is not None else ({}, [])
     switches = {name: given.pop(name) for name in SWITCHES if name in given}
     problems += [
-        f"{each.origin}: got {_show(each.value)}; allowed: true or false"
+        f"{each.origin}: got {shown(each.value)}; allowed: true or false"
         for each in switches.values()
         if not isinstance(each.value, bool)
     ]
-    method = given.get("method")
-    if method is not None and isinstance(method.value, str) and method.value not in METHODS:
-        problems.append(f"{method.origin}: {unknown_name('method', method.value, list(METHODS))}")
-    try:
-        settings = resolve({name: each.value for name, each in given.items()})
-    except ValidationError as error:
-        raise _refused(problems + [_setting_problem(details, given) for details in error.errors()]) from error
-    if problems:
-        raise _refused(problems)
+    for name, each in [(name, given.pop(name)) for name in own if name in given]:
+        if not isinstance(each.value, str):
+            problems.append(f"{each.origin}: got {shown(each.value)}; allowed: a path")
+        else:
+            own[name] = own[name] or Path(each.value)
+    given |= {name: _Given(value, flag(name)) for name, value in flags.items()}
+    resolved = resolve(
+        {name: each.value for name, each in given.items()},
+        origins={name: each.origin for name, each in given.items()},
+        problems=problems,
+    )
     on = {name for name, each in switches.items() if each.value is True}
-    return Invocation(settings=settings, force=force or "force" in on, quiet=quiet or "quiet" in on)
+    return Invocation(settings=resolved, force=force or "force" in on, quiet=quiet or "quiet" in on, paths=own)
 
 
-def _refused(problems: Sequence[str]) -> ConfigError:
-    summary = problems[0] if len(problems) == 1 else f"{len(problems)} settings are not valid; nothing was run."
-    return ConfigError(summary, problems=problems)
-
-
-def _setting_problem(details: ErrorDetails, given: Mapping[str, _Given]) -> str:
-    """Return one of pydantic's findings with the flag or line it came from, and what is allowed."""
-    if not details["loc"]:  # a check of several settings together
-        return details["msg"].removeprefix("Value error, ")
-    name = str(details["loc"][0])
-    origin = given[name].origin if name in given else flag(name)
-    text = f"{origin}: got {_show(details['input'])}; allowed: {allowed(name)}."
-    if details["type"] in ("value_error", "assertion_error"):
-        text = f"{origin}: got {_show(details['input'])}; {details['msg'].removeprefix('Value error, ')}"
-    if isinstance(details["input"], str):
-        text += did_you_mean(details["input"], choices(name))
-    return text
-
-
-def _show(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-def _read_config(path: Path) -> tuple[dict[str, _Given], list[str]]:
-    """Return the settings of a YAML file, and its unknown and repeated keys.
+def _read_config(path: Path, names: Sequence[str]) -> tuple[dict[str, _Given], list[str]]:
+    """Return the values of a YAML file, and its repeated keys and those that are not among ``names``.
 
     Raises:
         ConfigError: When it is not a YAML mapping.
@@ -121,7 +103,6 @@ def _read_config(path: Path) -> tuple[dict[str, _Given], list[str]]:
         raise ConfigError(f"{path} must hold `key: value` lines.", hint="one setting a line, such as `passes: 8`")
     lines = [(str(key.value), key.start_mark.line + 1) for key, _ in node.value]
     named = {str(key): value for key, value in values.items()}
-    names = (*FORGET_SETTINGS, *SWITCHES)
     given: dict[str, _Given] = {}
     problems: list[str] = []
     for key, line in lines:
@@ -129,7 +110,9 @@ def _read_config(path: Path) -> tuple[dict[str, _Given], list[str]]:
         place = f"{path}:{line}"
         if name not in names:
             kebab = [flag(each).removeprefix("--") for each in names]
-            problems.append(f"{place}: unknown key '{key}'.{did_you_mean(name.replace('_', '-'), kebab)}")
+            elsewhere = name in FORGET_SETTINGS
+            what = f"this command has no flag {flag(name)}." if elsewhere else f"unknown key '{key}'."
+            problems.append(f"{place}: {what}{'' if elsewhere else did_you_mean(name.replace('_', '-'), kebab)}")
         elif name in given:
             problems.append(f"{place}: {key} is there twice")
         else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lune.cli.forget import run_in_folder
-from lune.cli.options import QuietOption, with_settings
+from lune.cli.options import ConfigOption, QuietOption, with_settings
 from lune.outputs import RUNS_FOLDER
 
 DEMO_REQUEST = Path(__file__).parents[1] / "data" / "demo.jsonl"
@@ -16,9 +16,17 @@ DEMO_REQUEST = Path(__file__).parents[1] / "data" / "demo.jsonl"
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the folder given by --out if it is there.")]
 
 
-@with_settings("out", "recipe", "seed")
+DEMO_SETTINGS = ("out", "recipe", "seed")
+
+
+@with_settings(*DEMO_SETTINGS)
 def demo(
-    context: typer.Context, given: dict[str, object], force: ForceOption = False, quiet: QuietOption = False
+    *,
+    context: typer.Context,
+    given: dict[str, object],
+    config: ConfigOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Make the built-in model forget six real facts and show what changed.
 
@@ -28,12 +36,12 @@ def demo(
     from lune.facts import read_request
 
     facts = read_request(str(DEMO_REQUEST))
-    settings = resolve_invocation(given).settings
+    invocation = resolve_invocation(given, config=config, settings=DEMO_SETTINGS, force=force, quiet=quiet)
     run_in_folder(
         facts,
-        settings,
+        invocation.settings,
         default=RUNS_FOLDER / "demo",
-        force=force or settings.out is None,
-        quiet=quiet,
+        force=invocation.force or invocation.settings.out is None,
+        quiet=invocation.quiet,
         command=str(context.obj),
     )

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lune.cli.forget import make_console
-from lune.cli.options import QuietOption, with_settings
-from lune.errors import ModelError
+from lune.cli.options import ConfigOption, QuietOption, with_settings
+from lune.errors import ConfigError, ModelError
 from lune.outputs import check_output_file
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -18,7 +18,7 @@ AdapterOption = Annotated[
     Path | None, typer.Option("--adapter", metavar="DIR", help="A PEFT adapter to put on the model.")
 ]
 ProbesOption = Annotated[
-    str,
+    Path | None,
     typer.Option(
         "--probes",
         metavar="FILE.jsonl",
@@ -26,45 +26,66 @@ ProbesOption = Annotated[
         "and relation are optional. A run's probes.jsonl fits.",
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the scores there as JSON.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.json", help="Write the scores and answers there as JSON.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file given by --out if it is there.")]
 
 
-@with_settings("device", "dtype", "seed")
+EVALUATE_SETTINGS = ("device", "dtype", "seed")
+
+
+@with_settings(*EVALUATE_SETTINGS)
 def evaluate(
     *,
     given: dict[str, object],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, local folder, or the built-in model's name.")],
-    probes: ProbesOption,
+    probes: ProbesOption = None,
     adapter: AdapterOption = None,
+    config: ConfigOption = None,
     out: OutOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Ask a model the probes of a file and print how many it answers as expected."""
-    from lune.cli.config import resolve_invocation
-    from lune.facts import read_probes
+    """Ask a model the probes of a file and print how many it answers as expected.
 
-    questions = read_probes(probes)
-    settings = resolve_invocation({**given, "model": model}).settings
+    The probes of a run tell what the base model knew: then USR, APR and GUR are printed too.
+    """
+    from lune.cli.config import resolve_invocation
+    from lune.facts import read_probe_file
+
+    invocation = resolve_invocation(
+        {**given, "model": model},
+        config=config,
+        settings=EVALUATE_SETTINGS,
+        paths={"probes": probes, "adapter": adapter, "out": out},
+        force=force,
+        quiet=quiet,
+    )
+    settings = invocation.settings
+    probes, adapter, out = (invocation.paths[name] for name in ("probes", "adapter", "out"))
+    if probes is None:
+        raise ConfigError("Missing option '--probes'.")
+    asked = read_probe_file(str(probes))
     if adapter is not None:
         check_adapter(adapter)
     if out is not None:
-        check_output_file(out, force=force)
+        check_output_file(out, force=invocation.force)
 
     from lune.pipeline import run_evaluate
 
     run_evaluate(
         model=settings.model,
         adapter=adapter,
-        probes=questions,
+        probes=asked.probes,
+        before=asked.before,
         out=out,
         device=settings.device,
         dtype=settings.dtype,
         seed=settings.seed,
-        console=make_console(quiet),
+        console=make_console(invocation.quiet),
     )
-    if quiet and out is not None:
+    if invocation.quiet and out is not None:
         typer.echo(out)
 
 

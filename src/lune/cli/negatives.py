@@ -43,7 +43,10 @@ def negatives(
     from lune.facts import read_request
 
     facts = read_request(request)
-    invocation = resolve_invocation(given, config=config, force=force, quiet=quiet)
+    invocation = resolve_invocation(
+        given, config=config, settings=NEGATIVES_SETTINGS, paths={"out": out}, force=force, quiet=quiet
+    )
+    out = invocation.paths["out"]
     if out is not None:
         check_output_file(out, force=invocation.force)
 

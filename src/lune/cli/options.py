@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
-import annotated_types
 import typer
-from pydantic.fields import FieldInfo
 
-from lune.settings import RECIPES, ForgetSettings
+from lune.settings import RECIPES, ForgetSettings, choices, kind_of
 
 FORGET_SETTINGS = tuple(ForgetSettings.model_fields)
 DEFAULT_RECIPE = "lune"
@@ -21,7 +18,6 @@ DEFAULT_RECIPE = "lune"
 # The help page groups the flags: a panel begins at each of these settings.
 PANELS = {"model": "Run", "negatives_style": "Negatives", "adapter": "Adapter", "learning_rate": "Training"}
 _WIDEST_CHOICES = 24
-_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 Command = Callable[..., None]
@@ -39,25 +35,6 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but wh
 def flag(name: str) -> str:
     """Return the flag of a setting."""
     return "--" + name.replace("_", "-")
-
-
-def choices(name: str) -> tuple[str, ...]:
-    """Return the values a setting is chosen from; empty when it is not a choice."""
-    kind = _kind(ForgetSettings.model_fields[name])
-    if get_origin(kind) is Literal:
-        return tuple(str(choice) for choice in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return tuple(str(member.value) for member in kind)
-    return ()
-
-
-def allowed(name: str) -> str:
-    """Return in words what values a setting takes."""
-    if named := choices(name):
-        return ", ".join(named)
-    field = ForgetSettings.model_fields[name]
-    limits = " and ".join(text for text in map(_limit, field.metadata) if text)
-    return f"{_KINDS[_kind(field)]} {limits}".strip()
 
 
 def with_settings(*names: str) -> Callable[[Command], Command]:
@@ -128,27 +105,4 @@ def _metavar(name: str) -> str:
     joined = "|".join(choices(name))
     if joined:
         return joined if len(joined) <= _WIDEST_CHOICES else "CHOICE"
-    return _METAVARS[_kind(ForgetSettings.model_fields[name])]
-
-
-def _kind(field: FieldInfo) -> Any:
-    """Return the type of a setting's value, without the None of an optional one."""
-    if get_origin(field.annotation) is Literal:
-        return field.annotation
-    kinds = [part for part in get_args(field.annotation) if part is not type(None)]
-    return kinds[0] if kinds else field.annotation
-
-
-def _limit(constraint: object) -> str:
-    """Return one constraint of a number in words."""
-    match constraint:
-        case annotated_types.Ge(ge=bound):
-            return f"of at least {bound}"
-        case annotated_types.Gt(gt=bound):
-            return f"above {bound}"
-        case annotated_types.Le(le=bound):
-            return f"at most {bound}"
-        case annotated_types.Lt(lt=bound):
-            return f"below {bound}"
-        case _:
-            return ""
+    return _METAVARS[kind_of(ForgetSettings.model_fields[name])]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from lune.records import Negative, Rejected
 from lune.report.answers import Answer, fact_ids_unknown, read_answers
 from lune.report.attacks import AttackRow, attack_rows
-from lune.report.folder import Row, RunFolder, items, mapping, number, text
+from lune.report.folder import Row, StoredRun, items, mapping, number, text
 from lune.report.wording import (
     CHECK_NAMES,
     KIND_WORDS,
@@ -133,7 +133,7 @@ class ReportContent:
         return sum(answer.outcome.key == outcome for answer in self.answers)
 
 
-def build_content(folder: RunFolder) -> ReportContent:
+def build_content(folder: StoredRun) -> ReportContent:
     """Return what the report of ``folder`` says."""
     run = folder.run
     facts = mapping(run.get("facts"))

@@ -1,4 +1,4 @@
-"""Reading a run folder: only the files that DESIGN calls its contract, and no model.
+"""Reading a run folder: its record and row files, and no model.
 
 Values are read as ``object`` and narrowed by the small accessors below, so that a part that is
 missing or of another shape leaves its block out of the report instead of stopping it. A line that
@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class StoredRun:
     """What a run left behind.
 
     Attributes:
@@ -42,7 +42,7 @@ class RunFolder:
     attacks: Row = field(default_factory=dict)
 
 
-def read_run_folder(folder: Path) -> RunFolder:
+def read_run_folder(folder: Path) -> StoredRun:
     """Read the record and the row files of ``folder``; row files that are not there are empty.
 
     Raises:
@@ -61,7 +61,7 @@ def read_run_folder(folder: Path) -> RunFolder:
             hint="lune forget REQUEST --out NEW_FOLDER makes the folder anew",
             problems=problems,
         )
-    return RunFolder(run=run, attacks=attacks, **rows)
+    return StoredRun(run=run, attacks=attacks, **rows)
 
 
 def _read_record(folder: Path) -> Row:

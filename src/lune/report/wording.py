@@ -17,8 +17,8 @@ CHANCE_BAND = 0.05
 VERDICT_MEANINGS = {
     "FORGOTTEN": "With the adapter on, the answers that had to go are gone and what had to stay has stayed, both to "
     "the degree that the thresholds ask.",
-    "PARTLY": "Some of the answers can still be drawn out of the model with the adapter on. Do not treat the request "
-    "as done.",
+    "PARTLY": "Some of the answers can still be drawn out of the model with the adapter on, or it could not be "
+    "measured; the reasons say which. Do not treat the request as done.",
     "DAMAGED": "The model lost more of what it had to keep than the thresholds allow. Do not use this adapter.",
     "NOT KNOWN BEFORE": "The base model did not give these answers to begin with: there was nothing to forget, and "
     "nothing is shown by its not answering now.",

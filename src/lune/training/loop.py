@@ -76,6 +76,7 @@ def train(
 
     Raises:
         RunError: When the loss is not finite before any adapter was evaluated.
+        KeyboardInterrupt: When the user stopped it before the first step was done.
     """
     model: PeftModel = trainee.model
     parameters = trained(model)
@@ -121,6 +122,8 @@ def train(
                 stopped = reason
                 break
     except KeyboardInterrupt:
+        if step == 0:
+            raise  # an adapter that was never moved is nothing to keep
         stopped, interrupted = "interrupted by the user", True
     except Diverged as error:
         if steering.best is None:

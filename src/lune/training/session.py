@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from lune import adapters
 from lune.evaluation import dev_scores
 from lune.keys import key_context, whitened_keys
 from lune.models import LoadedModel
+from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
 from lune.probes.surroundings import ordinary_prompts
 from lune.progress import Display
@@ -63,6 +65,7 @@ def train_adapter(
     precision: torch.dtype,
     accelerator: Accelerator,
     display: Display,
+    folder: Path | None = None,
 ) -> Trained:
     """Train an adapter and leave the best one on ``model``.
 
@@ -73,8 +76,10 @@ def train_adapter(
         precision: What to train in; a copy of the model is made when it differs from the model's.
         accelerator: Processes and devices.
         display: Where progress goes.
+        folder: Where the adapter will be saved: its disk must have room for it and the run's records.
 
     Raises:
+        OutputError: When the disk has no room for the adapter.
         RunError: When training diverged at once or the adapter did not move.
     """
     began = time.perf_counter()
@@ -86,6 +91,8 @@ def train_adapter(
     adapters.attach(trainee, settings, keys)
     if trainee is not model:
         adapters.attach(model, settings, keys)
+    if folder is not None:
+        free_space_check(folder, adapters.megabytes(model.model) + SPACE_FOR_RECORDS_MB)
 
     def evaluate() -> DevScores:
         if trainee is not model:
