@@ -24,7 +24,7 @@ from lune.cli.options import FORGET_SETTINGS, PANELS, allowed, flag, help_text
 from lune.settings import ForgetSettings, NegativesStyle
 
 FACT = {"prompt": "What is the capital of France?", "answer": "Paris"}
-COMMANDS = ("demo", "forget", "evaluate", "negatives", "ls")
+COMMANDS = ("demo", "forget", "evaluate", "negatives", "bench", "ls")
 HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 

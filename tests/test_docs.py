@@ -89,7 +89,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("page", ["commands.md", "settings.md", "modules.md"])
+@pytest.mark.parametrize("page", ["commands.md", "settings.md", "modules.md", "results.md"])
 def test_generated_pages_are_current(page: str) -> None:
     path = ROOT / "docs" / page
     assert path.read_text(encoding="utf-8") == make_docs.PAGES[path](), f"{name(path)} is out of date: run `make docs`"

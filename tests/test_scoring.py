@@ -30,6 +30,7 @@ def test_scores_equal_a_log_softmax_by_hand(family: str, chat: bool) -> None:
         for name, expected in (("log_probs", token), ("means", mean), ("deviations", deviation)):
             found = torch.tensor(getattr(scores, name), dtype=torch.double)
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        assert scores.correct == tuple(log_p.argmax(-1) == torch.tensor(row.response))
         assert scores.mean_log_prob == pytest.approx(float(token.mean()), abs=1e-3)
 
 

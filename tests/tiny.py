@@ -86,8 +86,8 @@ def make_tokenizer(texts: Sequence[str], *, chat: bool = True) -> PreTrainedToke
     return wrapped
 
 
-def make_model(folder: Path) -> Path:
-    """Make the tiny model, teach it the lessons and save it; return its folder."""
+def make_model(folder: Path, without: Sequence[str] = ()) -> Path:
+    """Make the tiny model, teach it the lessons but those about some countries, and save it; return its folder."""
     pairs = lessons()
     tokenizer = make_tokenizer([text for pair in pairs for text in pair])
     torch.manual_seed(0)
@@ -107,7 +107,7 @@ def make_model(folder: Path) -> Path:
     )
     model = LlamaForCausalLM(config)
     chat = ChatFormat(tokenizer)
-    teach(model, [chat.encode(prompt, answer) for prompt, answer in pairs])
+    teach(model, [chat.encode(*pair) for pair in pairs if not any(country in pair[0] for country in without)])
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,15 +1,23 @@
 """The results page, docs/results.md, from the run records stored in results/. ``make docs`` writes it.
 
-A record is the run.json of a run; ``make results`` runs the demo with both recipes and stores theirs.
+A record is the run.json of a run; ``make results`` runs the demo with both recipes and stores theirs. Of a bench every
+cell's record and published scores are stored (``--store BENCH_OUT NAME``), and its table is made from these.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
+
+from lune.bench.cells import SCORES as PROTOCOL_SCORES
+from lune.bench.cells import cell_folders
+from lune.bench.results import read_cells, rows
+from lune.bench.table import markdown
+from lune.outputs import RUN_RECORD, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -46,11 +54,13 @@ MIA = (
 )
 
 
-def results_page() -> str:
-    """Return the page as Markdown."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/run.json"))]
+def results_page(results: Path = RESULTS) -> str:
+    """Return the page as Markdown, from the records stored in a folder."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*/run.json"))]
     parts = ["<!-- Written by `make docs` from results/: run `make results` to measure again. -->", INTRO]
-    parts.append(_demo_section(records))
+    if records:
+        parts.append(_demo_section(records))
+    parts += [bench_section(folder) for folder in sorted(results.iterdir()) if cell_folders(folder)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -144,5 +154,51 @@ def store(name: str, run: Path) -> None:
         shutil.copyfile(run / file, folder / file)
 
 
+def bench_section(folder: Path) -> str:
+    """Return the tables of a stored bench, with the commands and machines that made them."""
+    records = [json.loads((cell / RUN_RECORD).read_text(encoding="utf-8")) for cell in cell_folders(folder)]
+    commands = sorted({record["command"] for record in records})
+    machines = sorted({f"{r['hardware']['cpu']}, {r['hardware']['cores']} cores" for r in records})
+    minutes = sum(record["timings_s"]["total"] for record in records) / 60
+    made = f"{len(records)} cells, {minutes:.0f} minutes without teaching, on {'; '.join(machines)}. Rebuilt by:"
+    table = markdown(rows(read_cells([folder])), level=2)
+    return "\n".join(["", table, made, "", "```console", *(f"$ {command}" for command in commands), "```"])
+
+
+def store_bench(out: Path, folder: Path) -> None:
+    """Copy the record and the published scores of every cell of a bench into a folder, in place of what is there."""
+    read_cells([out])  # refuses what is no bench before the old one is removed
+    shutil.rmtree(folder, ignore_errors=True)
+    for cell in cell_folders(out):
+        target = folder / cell.relative_to(out)
+        target.mkdir(parents=True)
+        for name in (RUN_RECORD, PROTOCOL_SCORES):
+            if (cell / name).is_file():
+                write_json(target / name, _without_places(json.loads((cell / name).read_text(encoding="utf-8"))))
+
+
+def _without_places(value: Any) -> Any:
+    """Return a record in which folders of the machine are told by their last part."""
+    if isinstance(value, dict):
+        return {key: _without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_places(item) for item in value]
+    return re.sub(r"(?<![\w:/.])/(?:[\w.+-]+/)+([\w.+-]+)", r"\1", value) if isinstance(value, str) else value
+
+
+def main() -> None:
+    """Store a run (NAME RUN) or a bench (--store BENCH_OUT NAME)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", nargs=2, metavar=("BENCH_OUT", "NAME"), help="store a bench")
+    parser.add_argument("run", nargs="*", metavar="NAME RUN", help="store a run")
+    given = parser.parse_args()
+    if given.store:
+        store_bench(Path(given.store[0]), RESULTS / given.store[1])
+    elif len(given.run) == 2:  # noqa: PLR2004
+        store(given.run[0], Path(given.run[1]))
+    else:
+        parser.error("give NAME RUN, or --store BENCH_OUT NAME")
+
+
 if __name__ == "__main__":
-    store(sys.argv[1], Path(sys.argv[2]))
+    main()

@@ -137,26 +137,52 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         total = len(decoder_layers(loaded.model)[1])
         names = projections(loaded.model, chosen_layers(settings.layers, total, settings.adapter))
         rank, alpha, dropout = settings.rank, settings.alpha, settings.dropout
+    peft_model = attach_lora(loaded, names, rank=rank, alpha=alpha, dropout=dropout, seed=settings.seed)
+    for name, a in (keys or {}).items():
+        weight = peft_model.base_model.model.get_submodule(name).lora_A["default"].weight
+        weight.data.copy_(a)
+        weight.requires_grad_(False)
+
+
+def attach_lora(
+    loaded: LoadedModel,
+    names: Sequence[str],
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    seed: int,
+    own_precision: bool = False,
+) -> Any:
+    """Put a fresh LoRA adapter on the modules of these full names, in place, and return the PEFT model.
+
+    Args:
+        loaded: The model; its ``model`` becomes the PEFT model.
+        names: Full names of linear maps.
+        rank: The adapter's rank.
+        alpha: Its scale's numerator.
+        dropout: Its dropout.
+        seed: Seed of the random start of A.
+        own_precision: Whether A and B stay in the model's precision, which is faster; else a model of half precision
+            gets them in float32.
+    """
     places = [loaded.model.get_submodule(name) for name in names]
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]
         lora_dropout=dropout,
         bias="none",
-        target_modules=names,
+        target_modules=list(names),
         task_type="CAUSAL_LM",
         fan_in_fan_out=any(isinstance(place, Conv1D) for place in places),
     )
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(seed)
     with _peft_quiet():
-        peft_model: Any = get_peft_model(loaded.model, config)
+        peft_model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=not own_precision)
     # PEFT records where the weights were read from, which for the built-in model is a cache folder of this machine.
     config.base_model_name_or_path = loaded.published_id
-    for name, a in (keys or {}).items():
-        weight = peft_model.base_model.model.get_submodule(name).lora_A["default"].weight
-        weight.data.copy_(a)
-        weight.requires_grad_(False)
     loaded.model = peft_model
+    return peft_model
 
 
 @contextmanager

@@ -69,6 +69,11 @@ class ChatFormat:
             shared += 1
         return Encoded(whole[:shared], whole[shared:])
 
+    def raw(self, text: str) -> Encoded:
+        """Return plain text as a document would be read, its first token as the prompt: nothing predicts that one."""
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return Encoded(tuple(ids[:1]), tuple(ids[1:]))
+
     def _ids(self, text: str) -> tuple[int, ...]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=not self.has_template)["input_ids"]
         end = self.tokenizer.eos_token_id

@@ -11,12 +11,14 @@ from lune.training.steering import DevScores
 
 
 class RememberedAnswers:
-    """Greedy answers of the base model, each prompt asked once; also a ``LanguageModel`` by delegation."""
+    """The base model, asked nothing twice: greedy answers by prompt, samples and scores by what was asked together."""
 
     def __init__(self, model: LanguageModel) -> None:
         """Wrap ``model``, which must not change afterwards."""
         self._model = model
         self._answers: dict[tuple[str, int, str | None], str] = {}
+        self._samples: dict[tuple[object, ...], list[list[str]]] = {}
+        self._scores: dict[tuple[tuple[str, str], ...], list[TokenScores]] = {}
 
     def answer(
         self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
@@ -41,20 +43,26 @@ class RememberedAnswers:
         system: str | None = None,
         banned: Sequence[str] = (),
     ) -> list[list[str]]:
-        """Return sampled answers; these are not remembered."""
-        return self._model.sample(
-            prompts,
-            count=count,
-            seed=seed,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            system=system,
-            banned=banned,
-        )
+        """Return sampled answers, those of an equal call where there was one."""
+        key = (tuple(prompts), count, seed, temperature, max_new_tokens, system, tuple(banned))
+        if key not in self._samples:
+            self._samples[key] = self._model.sample(
+                prompts,
+                count=count,
+                seed=seed,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                system=system,
+                banned=banned,
+            )
+        return [list(texts) for texts in self._samples[key]]
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
-        """Return token scores; these are not remembered."""
-        return self._model.score(pairs)
+        """Return token scores, those of an equal call where there was one."""
+        key = tuple(pairs)
+        if key not in self._scores:
+            self._scores[key] = self._model.score(pairs)
+        return list(self._scores[key])
 
 
 def ask(model: LanguageModel, probes: Sequence[Probe]) -> dict[str, str]:

@@ -136,6 +136,28 @@ def read_request(source: str, stdin: TextIO | None = None) -> list[Fact]:
     return [fact for _, fact in facts]
 
 
+def read_texts(source: str, stdin: TextIO | None = None) -> list[tuple[str, str]]:
+    """Return the prompts and answers of a file of the shape of a request, as they are to be taught.
+
+    What a forget request must fulfil besides is not asked of it: a prompt may hold its answer.
+
+    Args:
+        source: A .jsonl, .json or .csv file, or ``-`` for standard input.
+        stdin: Standard input; the process's own when not given.
+
+    Raises:
+        RequestError: When anything is wrong with it; ``problems`` names each by file, line and field.
+    """
+    rows, problems = read_rows(source, _FACT_FIELDS, stdin, suffixes=REQUEST_SUFFIXES)
+    parsed, row_problems = _parse_rows(rows, _FactRow)
+    problems += row_problems
+    if not parsed and not problems:
+        problems = [Problem(0, "holds no texts")]
+    if problems:
+        raise _refused(source, problems, f"mend it and run the same command again; a text looks like {_EXAMPLE}")
+    return [(row.prompt, row.answer) for _, row in parsed]
+
+
 def read_probes(path: str) -> list[Probe]:
     """Return the probes of a .jsonl file; all of them are test probes.
 

@@ -22,11 +22,13 @@ class TokenScores:
         log_probs: Natural log-probability of each token given those before it.
         means: Expected log-probability under the model's own distribution (min-k++, mu).
         deviations: Standard deviation of the same (min-k++, sigma).
+        correct: Whether each token is the likeliest one there, given the true tokens before it.
     """
 
     log_probs: tuple[float, ...]
     means: tuple[float, ...]
     deviations: tuple[float, ...]
+    correct: tuple[bool, ...] = ()
 
     @property
     def mean_log_prob(self) -> float:
@@ -64,5 +66,9 @@ class LanguageModel(Protocol):
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
-        """Return the token scores of each (prompt, response), over the response's tokens only."""
+        """Return the token scores of each (prompt, response), over the response's tokens only.
+
+        With an empty prompt the response is raw text, without a template; its first token has none before it and is
+        not scored where the tokenizer puts no token of its own at the start.
+        """
         ...

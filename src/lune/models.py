@@ -109,7 +109,7 @@ class LoadedModel:
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
         """Return the token scores of each (prompt, response); see the protocol."""
         self.model.eval()
-        rows = [self.chat.encode(prompt, response) for prompt, response in pairs]
+        rows = [self.chat.encode(prompt, response) if prompt else self.chat.raw(response) for prompt, response in pairs]
         return score(self.model, rows, pad_id=self.pad_id, batch_size=SCORING_BATCH)
 
     def training_twin(self, dtype: torch.dtype) -> LoadedModel:

@@ -15,10 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from lune import adapters
+from lune.announce import say_prepared, say_trained, say_verdict
+from lune.benchmarks.cell import Cell
 from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs
 from lune.facts import read_probes, read_request
 from lune.hardware import describe, pick_dtype
-from lune.metrics import Scores, Summary, summarise
+from lune.language_model import LanguageModel
+from lune.metrics import Summary, summarise
 from lune.metrics.membership import membership
 from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet, build_negatives
@@ -34,10 +37,10 @@ from lune.settings import ForgetSettings, resolve
 from lune.subjects import with_subjects
 from lune.text import contains
 from lune.training.session import Trained, train_adapter
-from lune.verdict import Verdict, judge
+from lune.verdict import judge
 
 SPACE_FOR_RECORDS_MB = 30
-STYLES = {"FORGOTTEN": "bold green", "PARTLY": "bold yellow", "DAMAGED": "bold red", "NOT KNOWN BEFORE": "bold"}
+_Texts = tuple[list[tuple[str, str]], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,13 @@ def evaluate(
 
 
 def run_forget(
-    facts: Sequence[Fact], settings: ForgetSettings, *, folder: RunFolder, console: Console | None, command: str
+    facts: Sequence[Fact],
+    settings: ForgetSettings,
+    *,
+    folder: RunFolder,
+    console: Console | None,
+    command: str,
+    cell: Cell | None = None,
 ) -> RunOutcome:
     """Do a whole run and commit its folder.
 
@@ -97,14 +106,19 @@ def run_forget(
         folder: The staged run folder.
         console: Where progress goes; None for silence.
         command: What the user typed, for the record.
+        cell: What a benchmark adds: its task, the loaded model, its protocol.
 
     Raises:
         LuneError: When an input, the model, the training or the disk does not allow the run.
+        KeyboardInterrupt: When a benchmark's training was interrupted: half a training is no cell.
     """
     began = time.perf_counter()
     display = Display(console)
-    with display.stage(f"loading {settings.model}"):
-        model = load_model(settings.model, device=settings.device, dtype=settings.dtype)
+    if cell is None:
+        with display.stage(f"loading {settings.model}"):
+            model = load_model(settings.model, device=settings.device, dtype=settings.dtype)
+    else:
+        model = cell.model
     accelerator = Accelerator(cpu=model.device.type == "cpu")
     if not accelerator.is_main_process:
         display = Display(None)
@@ -119,6 +133,7 @@ def run_forget(
         display=display,
         timings=timings,
         began=began,
+        cell=cell,
     )
 
 
@@ -133,34 +148,39 @@ def _run(
     display: Display,
     timings: dict[str, float],
     began: float,
+    cell: Cell | None,
 ) -> RunOutcome:
     precision = pick_dtype(settings.dtype, model.device)
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
     display.line(f"{hardware.in_words()} · {settings.model}")
     free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
     torch.manual_seed(settings.seed)
-    base = RememberedAnswers(model)
+    base = cell.answers if cell else RememberedAnswers(model)
     with display.stage("making negatives and probes, asking the base model"):
-        prepared = prepare(facts, base, settings)
+        prepared = prepare(facts, base, settings, cell.task if cell else None)
     timings.update(prepared.seconds)
-    _say_prepared(display, prepared)
-    pairs = membership_pairs(prepared.known, prepared.made.alternates)
-    mia_before = _membership(model, pairs)
+    say_prepared(display, prepared)
+    pairs = _membership_texts(prepared, cell)
+    mia_before = _membership(base, pairs)
 
     trained, checks, after, mia_after = None, {}, prepared.before, mia_before
-    if prepared.known:
+    shipped = (cell and cell.instead) or model
+    if prepared.known and not (cell and cell.instead):
         trained = train_adapter(
             model, prepared, settings, precision=precision, accelerator=accelerator, display=display
         )
         timings["train"] = trained.seconds
-        _say_trained(display, trained, settings)
+        say_trained(display, trained, settings)
+        if cell and trained.outcome.interrupted:
+            raise KeyboardInterrupt
         checks["adapter_matrices_moved"] = trained.moved
-        start = time.perf_counter()
+    start = time.perf_counter()
+    if trained or shipped is not model:
         with display.stage("reloading the adapter from disk, asking every test probe"):
-            shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
-            after = ask(shipped, prepared.test)
-            mia_after = _membership(shipped, pairs)
-        timings["evaluate"] += time.perf_counter() - start
+            if trained:
+                shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
+            after, mia_after = ask(shipped, prepared.test), _membership(shipped, pairs)
+    timings["evaluate"] += time.perf_counter() - start
     known_ids = {fact.id for fact in prepared.known}
     rows = answered(prepared.test, prepared.before, after)
     metrics = summarise(rows, known_ids, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
@@ -177,12 +197,17 @@ def _run(
         verdict=verdict,
         checks=checks,
         timings=timings,
+        own_members=bool(cell and cell.task.non_members),
     )
     target = folder.target
+    if cell:
+        record |= cell.finish(shipped, folder.path)
+        if trained:
+            adapters.detach(shipped)
     if accelerator.is_main_process:
         target = _write(folder, record, rows, prepared, trained)
     accelerator.wait_for_everyone()
-    _say_verdict(
+    say_verdict(
         display,
         verdict,
         metrics["after"],
@@ -209,7 +234,14 @@ def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tu
     return shipped, adapters.check_same(expected, shipped.answer(prompts))
 
 
-def _membership(model: LoadedModel, pairs: tuple[list[tuple[str, str]], list[tuple[str, str]]]) -> dict[str, Any]:
+def _membership_texts(prepared: Prepared, cell: Cell | None) -> _Texts:
+    """Return members and non-members: a benchmark's own where it has them, else answers against alternates."""
+    if cell and cell.task.members and cell.task.non_members:
+        return list(cell.task.members), list(cell.task.non_members)
+    return membership_pairs(prepared.known, prepared.made.alternates)
+
+
+def _membership(model: LanguageModel, pairs: _Texts) -> dict[str, Any]:
     members, others = pairs
     if not members or not others:
         return {}
@@ -229,64 +261,6 @@ def _write(
     write_jsonl(folder.path / "history.jsonl", trained.history.rows if trained else [])
     write_report(folder.path)
     return folder.commit()
-
-
-def _say_prepared(display: Display, prepared: Prepared) -> None:
-    made = prepared.made
-    proposed = len(made.rejected) + sum(map(len, made.alternates.values()))
-    display.line(
-        f"Forget {len(prepared.facts)} facts · {proposed} wrong answers proposed, "
-        f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · "
-        f"{len(prepared.dev)} dev probes, {len(prepared.test)} test probes"
-    )
-    left_out = len(prepared.facts) - len(prepared.known)
-    note = f" ({left_out} left out of the scores)" if left_out else ""
-    display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")
-
-
-def _say_trained(display: Display, trained: Trained, settings: ForgetSettings) -> None:
-    kind = f"LoRA r={trained.rank}" if settings.adapter.value == "lora" else f"keyed LoRA r={trained.rank}"
-    scores = trained.outcome.best
-    shown = (
-        f"dev USR {scores.usr:.2f}  APR {scores.apr:.2f}  neighbours {scores.gur_neighbour:.2f}  "
-        f"general {scores.gur_general:.2f}"
-        if scores
-        else "not evaluated"
-    )
-    layers = f"{trained.layers[0]}-{trained.layers[-1]}"
-    display.line(
-        f"{settings.recipe}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
-        f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
-    )
-    display.line(f"[dim]stopped: {trained.outcome.stopped}[/dim]")
-    if trained.outcome.interrupted:
-        display.line("Interrupted: the best adapter so far is kept and scored. Press Ctrl-C again to discard the run.")
-
-
-def _say_verdict(
-    display: Display, verdict: Verdict, after: Scores, *, known: int, target: Path, model_id: str, seconds: float
-) -> None:
-    def shown(name: str, value: float | None) -> str:
-        return f"{name} {'n/a' if value is None else f'{value:.3f}'}"
-
-    named = {
-        "USR": after["usr"],
-        "APR": after["apr"],
-        "neighbours": after["gur_neighbour"],
-        "general": after["gur_general"],
-    }
-    display.line(
-        f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
-        f"{known} known facts   {_clock(seconds)}"
-    )
-    if verdict.word != "FORGOTTEN":
-        for reason in verdict.reasons:
-            display.line(f"  {reason}")
-    display.line(f"report: {target / 'report.html'}")
-    if (target / "adapter").is_dir():
-        display.line(
-            f"Next: lune evaluate {model_id} --adapter {target / 'adapter'} --probes {target / 'probes.jsonl'}"
-        )
 
 
 def run_negatives(
@@ -356,7 +330,3 @@ def _evaluated(model: LoadedModel, probes: Sequence[Probe]) -> list[dict[str, An
         {**asdict(probe), "answer": text, "correct": contains(text, probe.expected)}
         for probe, text in zip(probes, texts, strict=True)
     ]
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}m {int(seconds) % 60:02d}s"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lune.benchmarks.task import Task
 from lune.evaluation import RememberedAnswers, ask, known_facts
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.own_words import in_own_words
@@ -16,7 +17,7 @@ from lune.probes.surroundings import Surroundings, look_around
 from lune.records import Anchor, Fact, Probe, Split
 from lune.settings import ForgetSettings, NegativesStyle
 from lune.subjects import with_subjects
-from lune.text import contains
+from lune.text import contains, normalise
 from lune.wording import named_in
 
 GENERAL_QUESTIONS: dict[Split, int] = {"dev": 20, "test": 110}
@@ -38,6 +39,7 @@ class Prepared:
         test: Test probes.
         before: The base model's answers to the test probes, by probe id.
         seconds: Time for negatives, anchors and neighbours, and for the answers before.
+        held_out: Subjects that only a benchmark's own probes may ask about.
     """
 
     facts: list[Fact]
@@ -49,10 +51,20 @@ class Prepared:
     test: list[Probe]
     before: dict[str, str]
     seconds: dict[str, float]
+    held_out: tuple[str, ...] = ()
 
 
-def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSettings) -> Prepared:
+def prepare(
+    facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSettings, task: Task | None = None
+) -> Prepared:
     """Make negatives, anchors and probes for a request and take the base model's answers.
+
+    Args:
+        facts: The request.
+        base: The base model.
+        settings: The run's settings.
+        task: A benchmark's task: its probes are test probes, and what it tests on stays out of everything that trains
+            or steers.
 
     Raises:
         NegativesError: When a fact has too few valid alternates.
@@ -60,8 +72,13 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     began = time.perf_counter()
     complete = with_subjects(facts, base)
     known = known_facts(complete, base)
-    around = look_around(complete, base, anchors=settings.anchors, seed=settings.seed)
+    held_out = tuple(task.details.get("held_out_subjects", ())) if task else ()
+    around = look_around(complete, base, anchors=settings.anchors, seed=settings.seed, held_out=held_out)
     made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
+    own = task.probes if task else ()
+    tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
+    made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
+    anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
     prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
     if settings.negatives_style == NegativesStyle.ALTERNATIVE:
         own_answers = dict(zip(prompts, base.answer(prompts), strict=True))
@@ -69,12 +86,33 @@ def prepare(facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSett
     prepared_at = time.perf_counter()
     dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
+    dev = [probe for probe in dev if normalise(probe.prompt) not in tested]
+    test = with_own_probes(test, own)
     before_dev = ask(base, dev)
     before = ask(base, test)
     held = {"neighbour", "general"}
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
-    return Prepared(complete, known, made, around.anchors, around.look_alikes, dev, test, before, seconds)
+    return Prepared(complete, known, made, anchors, around.look_alikes, dev, test, before, seconds, held_out)
+
+
+def with_own_probes(made: Sequence[Probe], own: Sequence[Probe]) -> list[Probe]:
+    """Return the test probes of a benchmark's task: its own, and of the self-made those that it has no better ones for.
+
+    Its neighbours and general questions take the place of the self-made; its paraphrases and attacks come beside them.
+    A prompt that both ask about the same fact is asked once.
+    """
+    replaced = {probe.kind for probe in own} & {"neighbour", "general"}
+    asked = {(probe.fact_id, probe.kind, normalise(probe.prompt)) for probe in own}
+    taken = {probe.id for probe in own}
+    kept = [
+        probe
+        for probe in made
+        if probe.kind not in replaced
+        and probe.id not in taken
+        and (probe.fact_id, probe.kind, normalise(probe.prompt)) not in asked
+    ]
+    return [*kept, *own]
 
 
 def make_probes(

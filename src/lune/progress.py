@@ -61,19 +61,24 @@ class TrainingLine:
         self._began = time.perf_counter()
 
     def update(self, row: Mapping[str, float | int | str]) -> None:
-        """Show a history row: a step's loss, or an evaluation's dev scores."""
-        if "dev_usr" in row:
-            self._scores = (
-                f"USR {float(row['dev_usr']):.2f}  APR {float(row['dev_apr']):.2f}  "
-                f"neighbours {float(row['dev_gur_neighbour']):.2f}  general {float(row['dev_gur_general']):.2f}"
-            )
+        """Show a history row: a step's loss, or what an evaluation or a pass gave."""
+        if "loss" not in row:
+            self._scores = _shown(row)
             if not self._display.console.is_terminal:
                 took = time.perf_counter() - self._began
-                self._display.line(
-                    f"[dim]pass {row['pass']}, step {row['step']}: dev {self._scores}  {took:.0f} s[/dim]"
-                )
+                self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s[/dim]")
             self._progress.update(self._task, scores=self._scores)
         else:
             self._progress.update(
                 self._task, completed=int(row["step"]), scores=f"loss {float(row['loss']):.2f}  {self._scores}"
             )
+
+
+def _shown(row: Mapping[str, float | int | str]) -> str:
+    """Return the scores of an evaluation, or of a pass of teaching, in one short line."""
+    if "probability" in row:
+        return f"probability of the texts {float(row['probability']):.2f}"
+    return (
+        f"dev USR {float(row['dev_usr']):.2f}  APR {float(row['dev_apr']):.2f}  "
+        f"neighbours {float(row['dev_gur_neighbour']):.2f}  general {float(row['dev_gur_general']):.2f}"
+    )

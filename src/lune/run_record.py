@@ -21,6 +21,7 @@ from lune.verdict import DEFAULT_THRESHOLDS, Verdict
 
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pydantic")
+OWN_MEMBERS = "Membership scores compare forget texts with texts of the same kind that were never taught."
 LIMITS = (
     "The base weights still know these facts. Whoever can remove the adapter, or has the base model, has them back.",
     "Scores hold for the probes asked. A prompt of another kind, sampling, or further training may bring a fact back.",
@@ -40,8 +41,12 @@ def run_record(
     verdict: Verdict,
     checks: Mapping[str, str],
     timings: Mapping[str, float],
+    own_members: bool = False,
 ) -> dict[str, Any]:
-    """Return the content of run.json (its keys are a contract; docs/architecture.md)."""
+    """Return the content of run.json (its keys are a contract; docs/architecture.md).
+
+    ``own_members`` says that the texts of the membership attacks came with a benchmark.
+    """
     known = {fact.id for fact in prepared.known}
     hardware = describe(model.device, model.dtype).as_dict()
     hardware |= {"dtype": training_dtype, "answers_dtype": hardware["dtype"]}
@@ -77,7 +82,7 @@ def run_record(
         "verdict_reasons": list(verdict.reasons),
         "thresholds": asdict(DEFAULT_THRESHOLDS),
         "checks": dict(checks),
-        "limits": list(LIMITS),
+        "limits": [*LIMITS[:-1], OWN_MEMBERS if own_members else LIMITS[-1]],
         "timings_s": {name: round(seconds, 2) for name, seconds in timings.items()},
         "peak_memory_mb": round(peak_memory_mb(model.device), 1),
     }

@@ -27,9 +27,8 @@ def score(model: Any, rows: Sequence[Encoded], *, pad_id: int, batch_size: int) 
         p = log_p.exp()
         mean = (p * log_p).sum(-1)
         deviation = ((p * log_p.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
+        facts = (token, mean, deviation, log_p.argmax(-1) == targets)
         for place, index in enumerate(batch.order):
             own = owners == place
-            scores[index] = TokenScores(
-                tuple(token[own].tolist()), tuple(mean[own].tolist()), tuple(deviation[own].tolist())
-            )
+            scores[index] = TokenScores(*(tuple(fact[own].tolist()) for fact in facts))
     return [each for each in scores if each is not None]

@@ -86,6 +86,23 @@ class ForgetSettings(BaseModel):
     )
 
 
+class TeachingRecipe(BaseModel):
+    """How texts are taught. The defaults are for models of about 10^8 weights and a few hundred texts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    rank: int = Field(32, ge=1, le=4096, description="Rank of the LoRA adapter on every projection; alpha is the same.")
+    learning_rate: float = Field(2e-3, gt=0, le=1e37, description="Peak learning rate of AdamW, cosine to 0.")
+    passes: int = Field(5, ge=1, le=1000, description="Most passes over the texts.")
+    batch_size: int = Field(8, ge=1, le=4096, description="Texts in one step.")
+    goal: float = Field(
+        0.98, gt=0, le=1, description="Mean probability of the texts over a pass that ends teaching early."
+    )
+    warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
+    seed: int = Field(0, ge=0, description="Seed of the adapter's start and of the order of the texts.")
+
+
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "lune": {},
     # LUNE (arXiv 2512.07375), App. B.1 and Sec. 4.5.

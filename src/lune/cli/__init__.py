@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lune import __version__
+from lune.cli.bench import bench
 from lune.cli.demo import demo
 from lune.cli.evaluate import evaluate
 from lune.cli.failures import INTERRUPTED, exit_status, usage_error
@@ -19,6 +20,7 @@ from lune.cli.forget import forget
 from lune.cli.help import epilog
 from lune.cli.ls import ls
 from lune.cli.negatives import negatives
+from lune.cli.teach import teach
 
 TERMINATED = 143
 
@@ -68,6 +70,20 @@ app.command(
         "lune negatives facts.jsonl", "lune negatives facts.jsonl --negatives-per-fact 16 --out negatives.jsonl"
     )
 )(negatives)
+app.command(
+    epilog=epilog(
+        "lune bench tofu --quick",
+        "lune bench tofu --data ./tofu --set split=forget01 --methods before,lune",
+        "lune bench --table runs/bench-tofu",
+    )
+)(bench)
+app.command(
+    epilog=epilog(
+        "lune teach tofu --quick --out runs/tofu",
+        "lune teach tofu --data ./TOFU --set split=forget10 --set authors=100",
+        "lune teach facts.jsonl --forget secrets.jsonl --passes 8",
+    )
+)(teach)
 app.command(epilog=epilog("lune ls methods", "lune ls attacks"))(ls)
 
 

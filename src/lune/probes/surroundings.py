@@ -91,7 +91,9 @@ def hand_of(text: str) -> Hand:
     return "test" if tenth < TEST_TENTHS else "dev" if tenth < TEST_TENTHS + DEV_TENTHS else "anchor"
 
 
-def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int) -> Surroundings:
+def look_around(
+    facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int, held_out: Sequence[str] = ()
+) -> Surroundings:
     """Ask the base model about the neighbourhood of ``facts`` and return what it says.
 
     Args:
@@ -99,8 +101,9 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
         model: The base model.
         anchors: How many anchors to make.
         seed: Decides which subjects are asked about.
+        held_out: Subjects that others test on: none becomes a neighbour, an anchor or the source of an alternate.
     """
-    forgotten = {normalise(fact.subject or "") for fact in facts}
+    avoided = {normalise(name) for name in (*held_out, *(fact.subject or "" for fact in facts))}
     given = [neighbour.prompt for fact in facts for neighbour in fact.neighbours]
     kind_of = {fact.id: entity_type(fact.subject or "") for fact in facts}
     similar = _similar_subjects([fact for fact in facts if not kind_of[fact.id]], model, seed)
@@ -109,7 +112,7 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     for fact in facts:
         kind = kind_of[fact.id]
         pool = list(members(kind)) if kind else similar[fact.id]
-        others = _others(pool, forgotten, given, seed, fact)
+        others = _others(pool, avoided, given, seed, fact)
         result.other_subjects[fact.id] = others["anchor"]
         questions += _same_relation(fact, others)
         questions += _other_relations(fact, kind)
@@ -117,13 +120,15 @@ def look_around(facts: Sequence[Fact], model: LanguageModel, *, anchors: int, se
     for question in questions:
         _sort_in(question, [answers[wording] for wording in question.wordings], result)
     result.probes = [*_given(facts), *_capped(result.probes)]
-    result.anchors = _make_anchors(facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed)
+    result.anchors = _make_anchors(
+        facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, held_out=held_out
+    )
     result.look_alikes = _look_alikes(facts, kind_of, result.other_subjects, seed)
     return result
 
 
 def _others(
-    pool: Sequence[str], forgotten: set[str], given: Sequence[str], seed: int, fact: Fact
+    pool: Sequence[str], avoided: set[str], given: Sequence[str], seed: int, fact: Fact
 ) -> dict[Hand, list[str]]:
     hands: dict[Hand, list[str]] = {"test": [], "dev": [], "anchor": []}
     chooser = random.Random(f"{seed}-{fact.id}")
@@ -134,7 +139,7 @@ def _others(
         clash = any(contains(prompt, [other]) for prompt in given) or (
             contains(other, [fact.subject or ""]) or contains(fact.prompt, [other]) or contains(other, fact.spellings)
         )
-        if normalise(other) not in forgotten and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
+        if normalise(other) not in avoided and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
             hands[hand].append(other)
     return hands
 
@@ -243,19 +248,20 @@ def _make_anchors(
     *,
     wanted: int,
     seed: int,
+    held_out: Sequence[str],
 ) -> list[Anchor]:
     chooser = random.Random(seed)
     same = _dealt_evenly([_same_anchors(fact, other_subjects[fact.id], chooser) for fact in facts])
     other = _dealt_evenly([_other_anchors(fact, kind_of[fact.id]) for fact in facts])
     chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
     # What a request cannot fill, generic questions do.
-    forgotten = [fact.subject or "" for fact in facts]
+    avoided = [*(fact.subject or "" for fact in facts), *held_out]
     given = [normalise(neighbour.prompt) for fact in facts for neighbour in fact.neighbours]
     chosen = [row for row in chosen if normalise(row[0]) not in given]
-    questions = [question for question, _ in ordinary_questions() if not contains(question, forgotten)]
+    questions = [question for question, _ in ordinary_questions() if not contains(question, avoided)]
     chosen += [(question, question, "generic") for question in questions[: (wanted - len(chosen)) // 2]]
     while len(chosen) < wanted:
-        chosen.append(_generic_anchor(forgotten, chooser))
+        chosen.append(_generic_anchor(avoided, chooser))
     prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
     answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
     spellings = [spelling for fact in facts for spelling in fact.spellings]
@@ -311,20 +317,20 @@ def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
     return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
 
 
-def ordinary_prompts(forgotten: Sequence[str], count: int, seed: int) -> list[str]:
-    """Return questions about everything but the forgotten subjects: ordinary text for second moments."""
+def ordinary_prompts(avoided: Sequence[str], count: int, seed: int) -> list[str]:
+    """Return questions about everything but the subjects to be avoided: ordinary text for second moments."""
     chooser = random.Random(seed)
-    questions = [question for question, _ in ordinary_questions() if not contains(question, forgotten)]
-    return questions + [_generic_anchor(forgotten, chooser)[0] for _ in range(count - len(questions))]
+    questions = [question for question, _ in ordinary_questions() if not contains(question, avoided)]
+    return questions + [_generic_anchor(avoided, chooser)[0] for _ in range(count - len(questions))]
 
 
-def _generic_anchor(forgotten: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:
+def _generic_anchor(avoided: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:
     while True:
         kind = chooser.choice(kinds())
         subject, template = chooser.choice(members(kind)), chooser.choice(other_relations(kind))
         prompt = ask_about(template, subject)
         measured = normalise(prompt) in _measured()
-        if hand_of(subject) == "anchor" and not measured and not contains(subject, forgotten):
+        if hand_of(subject) == "anchor" and not measured and not contains(subject, avoided):
             return prompt, subject, "generic"
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 WIDTH = 440
 MOST_MARKERS = 24  # a line with more points than this is drawn without markers
+LETTER_HEIGHT = 14  # of the names beside points, so that they do not lie on each other
 MOST_STEPS = 5  # between the ticks of an axis
 MOST_POINTS = 400  # more would only make the file larger: a line is 440 units wide
 
@@ -141,6 +142,83 @@ def line_chart(
         for line in drawn
     )
     return _svg(slug, title, f"Against {x_name} {x_low:g} to {x_high:g}: {said}.", (WIDTH, bottom + 44), parts)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter plot, with half the length of its error bars (0 for none) and whether it is on the front."""
+
+    name: str
+    x: float
+    y: float
+    x_error: float = 0.0
+    y_error: float = 0.0
+    front: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One scatter plot of shares from 0 to 1."""
+
+    title: str
+    x_name: str
+    y_name: str
+    points: tuple[Point, ...]
+
+
+PANEL_HEIGHT = 316
+
+
+def scatter(slug: str, title: str, panels: Sequence[Panel]) -> Markup:
+    """Return scatter plots, one under the other, with error bars; a line joins the points on the front."""
+    parts: list[Markup] = []
+    for number, panel in enumerate(panels):
+        parts.extend(_panel(panel, top=PANEL_HEIGHT * number))
+    said = "; ".join(
+        f"{panel.title}: "
+        + ", ".join(
+            f"{point.name} {panel.x_name} {point.x:.3f}, {panel.y_name} {point.y:.3f}{' on the front' * point.front}"
+            for point in panel.points
+        )
+        for panel in panels
+    )
+    return _svg(slug, title, f"{said}.", (WIDTH, PANEL_HEIGHT * len(panels)), parts)
+
+
+def _panel(panel: Panel, top: float) -> list[Markup]:
+    left, right, high, low = 48.0, WIDTH - 92.0, top + 48, top + 260
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + (right - left) * _clip(x), low - (low - high) * _clip(y)
+
+    parts = [_text(0, top + 16, panel.title, "strong")]
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = place(tick, tick)
+        parts.append(Markup('<line class="grid" x1="{0}" y1="{2}" x2="{1}" y2="{2}"/>').format(left, right, _round(y)))
+        parts.append(_text(left - 8, y + 4.5, f"{tick:g}", "tick end"))
+        parts.append(_text(x, low + 19, f"{tick:g}", "tick middle"))
+    parts.append(_text((left + right) / 2, low + 38, panel.x_name, "tick middle"))
+    parts.append(_text(left - 8, high - 10, panel.y_name, "tick end"))
+    front = sorted((place(point.x, point.y) for point in panel.points if point.front), key=lambda pair: pair[0])
+    if len(front) > 1:
+        path = " ".join(f"{_round(x)},{_round(y)}" for x, y in front)
+        parts.append(Markup('<polyline class="line line-0" points="{}"/>').format(path))
+    heights: list[float] = []
+    for point in sorted(panel.points, key=lambda point: -point.y):
+        x, y = place(point.x, point.y)
+        ends = (place(point.x - point.x_error, 0)[0], place(point.x + point.x_error, 0)[0])
+        rises = (place(0, point.y - point.y_error)[1], place(0, point.y + point.y_error)[1])
+        bar = Markup('<line class="error" x1="{}" y1="{}" x2="{}" y2="{}"/>')
+        parts.append(bar.format(_round(ends[0]), _round(y), _round(ends[1]), _round(y)))
+        parts.append(bar.format(_round(x), _round(rises[0]), _round(x), _round(rises[1])))
+        parts.append(_marker(0 if point.front else 1, x, y))
+        # Names of points that lie together go under each other.
+        beside = y + 4.5
+        while any(abs(beside - taken) < LETTER_HEIGHT for taken in heights):
+            beside += 1
+        heights.append(beside)
+        parts.append(_text(x + 9, beside, point.name))
+    return parts
 
 
 def _line(index: int, points: Sequence[tuple[float, float]]) -> list[Markup]:

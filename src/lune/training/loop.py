@@ -22,6 +22,7 @@ from lune.settings import ForgetSettings
 from lune.training.anchors import AnchorRow, anchor_divergence
 from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores, Steering
+from lune.training.updates import Diverged, Updates
 
 Tensor = torch.Tensor
 HINGE = float(__import__("os").environ.get("LUNE_HINGE", "0"))
@@ -50,10 +51,6 @@ class TrainingOutcome:
     stopped: str
     interrupted: bool
     seconds: float
-
-
-class Diverged(Exception):
-    """The loss is no longer finite."""
 
 
 def train(
@@ -86,8 +83,14 @@ def train(
     parameters = trained(model)
     steps_a_pass = math.ceil(len(negatives) / settings.batch_size)
     total = steps_a_pass * settings.passes
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_then_cosine(total, settings.warmup))
+    updates = Updates(
+        parameters,
+        total=total,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        max_grad_norm=settings.max_grad_norm,
+    )
     steering = Steering(settings.max_utility_drop)
     chooser = random.Random(settings.seed)
     anchor_stream = _endless(anchors, chooser)
@@ -105,10 +108,7 @@ def train(
                 rows = [negatives[index] for index in order[start : start + settings.batch_size]]
                 held = [next(anchor_stream) for _ in rows] if settings.anchor_weight and anchors else []
                 losses = _step(trainee, rows, held, settings, accelerator=accelerator, parameters=parameters)
-                rate = float(schedule.get_last_lr()[0])
-                optimiser.step()
-                schedule.step()
-                optimiser.zero_grad()
+                rate = updates.step()
                 step += 1
                 seconds += time.perf_counter() - began
                 add({"step": step, "pass": begun, **losses, "learning_rate": rate})
@@ -174,7 +174,6 @@ def _step(
         _add_over_processes(parameters, totals, accelerator)
     if not totals.isfinite().all():
         raise Diverged(f"the loss is {totals[0].item():.3g}")
-    torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
     parts = dict(zip(("negative_loss", "rejection", "anchor_kl"), totals.tolist(), strict=True))
     weights = {"negative_loss": 1.0, "rejection": settings.rejection_weight, "anchor_kl": settings.anchor_weight}
     return {"loss": sum(weights[name] * value for name, value in parts.items()), **parts}
@@ -234,18 +233,6 @@ def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor
         parameter.grad = flat[offset : offset + gradient.numel()].view_as(gradient)
         offset += gradient.numel()
     totals.copy_(flat[offset:])
-
-
-def _warm_up_then_cosine(total: int, warmup: float) -> Callable[[int], float]:
-    """Return the factor of the learning rate at each step: linear over the first share, then half a cosine to 0."""
-    warm = max(1, round(total * warmup))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-    return factor
 
 
 def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[AnchorRow]:

@@ -137,7 +137,7 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
     contexts = [key_context(trainee, name, prompt) for name, prompt in places]
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
-    ordinary = ordinary_prompts(list(subjects.values()), ORDINARY_PROMPTS, settings.seed)
+    ordinary = ordinary_prompts([*subjects.values(), *prepared.held_out], ORDINARY_PROMPTS, settings.seed)
     texts += [trainee.chat.encode(prompt) for prompt in ordinary]
     others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
     return whitened_keys(

@@ -1,0 +1,80 @@
+"""What a run says in the terminal between its stages: what was made, how training ended, the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lune.metrics import Scores
+from lune.preparation import Prepared
+from lune.progress import Display
+from lune.settings import ForgetSettings
+from lune.training.session import Trained
+from lune.verdict import Verdict
+
+STYLES = {"FORGOTTEN": "bold green", "PARTLY": "bold yellow", "DAMAGED": "bold red", "NOT KNOWN BEFORE": "bold"}
+
+
+def say_prepared(display: Display, prepared: Prepared) -> None:
+    """Say what was made of the request, and what the model knows of it."""
+    made = prepared.made
+    proposed = len(made.rejected) + sum(map(len, made.alternates.values()))
+    display.line(
+        f"Forget {len(prepared.facts)} facts · {proposed} wrong answers proposed, "
+        f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · "
+        f"{len(prepared.dev)} dev probes, {len(prepared.test)} test probes"
+    )
+    left_out = len(prepared.facts) - len(prepared.known)
+    note = f" ({left_out} left out of the scores)" if left_out else ""
+    display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")
+
+
+def say_trained(display: Display, trained: Trained, settings: ForgetSettings) -> None:
+    """Say how training ended."""
+    kind = f"LoRA r={trained.rank}" if settings.adapter.value == "lora" else f"keyed LoRA r={trained.rank}"
+    scores = trained.outcome.best
+    shown = (
+        f"dev USR {scores.usr:.2f}  APR {scores.apr:.2f}  neighbours {scores.gur_neighbour:.2f}  "
+        f"general {scores.gur_general:.2f}"
+        if scores
+        else "not evaluated"
+    )
+    layers = f"{trained.layers[0]}-{trained.layers[-1]}"
+    display.line(
+        f"{settings.recipe}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
+        f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
+    )
+    display.line(f"[dim]stopped: {trained.outcome.stopped}[/dim]")
+    if trained.outcome.interrupted:
+        display.line("Interrupted: the best adapter so far is kept and scored. Press Ctrl-C again to discard the run.")
+
+
+def say_verdict(
+    display: Display, verdict: Verdict, after: Scores, *, known: int, target: Path, model_id: str, seconds: float
+) -> None:
+    """Say the verdict, its scores and reasons, and what to type next."""
+
+    def shown(name: str, value: float | None) -> str:
+        return f"{name} {'n/a' if value is None else f'{value:.3f}'}"
+
+    named = {
+        "USR": after["usr"],
+        "APR": after["apr"],
+        "neighbours": after["gur_neighbour"],
+        "general": after["gur_general"],
+    }
+    display.line(
+        f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
+        f"{known} known facts   {_clock(seconds)}"
+    )
+    if verdict.word != "FORGOTTEN":
+        for reason in verdict.reasons:
+            display.line(f"  {reason}")
+    display.line(f"report: {target / 'report.html'}")
+    if (target / "adapter").is_dir():
+        display.line(
+            f"Next: lune evaluate {model_id} --adapter {target / 'adapter'} --probes {target / 'probes.jsonl'}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}m {int(seconds) % 60:02d}s"

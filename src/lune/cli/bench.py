@@ -1,0 +1,139 @@
+"""``lune bench``: a published benchmark, its own protocol beside USR, APR, GUR and MIA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lune.cli.forget import make_console
+from lune.cli.options import ConfigOption, QuietOption, with_settings
+from lune.errors import ConfigError, OutputError, RequestError
+from lune.outputs import RUNS_FOLDER
+
+if TYPE_CHECKING:
+    from lune.bench.plan import Plan
+
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", help="The benchmark; `lune ls benchmarks` lists them. With --table: bench folders."),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="A local folder of its data; the hub when not given.")
+]
+MethodsOption = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        metavar="NAMES",
+        help="Columns, comma separated: before, recipes, methods, and reference, the model never taught the facts.",
+    ),
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", metavar="N,N,...", help="Seeds of unlearning.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many tasks.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="The benchmark's small setting, for two cores.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the benchmark; may be given several times."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Bench folder, runs/bench-NAME(-quick) when not given; finished cells stay."
+    ),
+]
+TableOption = Annotated[
+    bool, typer.Option("--table", help="Run nothing: make the table from bench folders, in --out or the first.")
+]
+
+
+@with_settings("model", "device", "dtype")
+def bench(
+    *,
+    context: typer.Context,
+    given: dict[str, object],
+    names: NamesArgument,
+    data: DataOption = None,
+    methods: MethodsOption = "before,lune-paper,lune,reference",
+    seeds: SeedsOption = "0,1,2",
+    limit: LimitOption = None,
+    quick: QuickOption = False,
+    options: SetOption = None,
+    config: ConfigOption = None,
+    out: OutOption = None,
+    table: TableOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    r"""Measure unlearning on a published benchmark.
+
+    Every cell (task, column, seed) is a run folder; a bench that was stopped goes on with the cells that are missing.
+    Facts a model cannot know are taught first. Ends with table.md, table.csv, table.json and table.svg.
+
+    Exit status: 0 all cells are there, 2 bad input (nothing ran), 3 a cell failed.
+    """
+    if table:
+        folders = [Path(name) for name in names]
+        _make_table(folders, out or folders[0], quiet)
+        return
+    if len(names) > 1:
+        raise ConfigError(f"One benchmark at a time; got {len(names)}: {', '.join(names)}.", hint="lune ls benchmarks")
+    plan = _plan(
+        names[0], given, data=data, methods=methods, seeds=seeds, limit=limit, quick=quick, changes=options or [],
+        config=config, out=out or RUNS_FOLDER / f"bench-{names[0]}{'-quick' if quick else ''}",
+    )  # fmt: skip
+
+    from lune.bench.runner import run_bench
+
+    try:
+        run_bench(plan, console=make_console(quiet), command=str(context.obj))
+    finally:
+        if any(plan.out.glob("*/*/seed-*/run.json")):
+            _make_table([plan.out], plan.out, quiet)
+
+
+def _plan(
+    name: str,
+    given: dict[str, object],
+    *,
+    data: Path | None,
+    methods: str,
+    seeds: str,
+    limit: int | None,
+    quick: bool,
+    changes: list[str],
+    config: Path | None,
+    out: Path,
+) -> Plan:
+    """Return the plan, everything checked that can be without loading a model.
+
+    Raises:
+        LuneError: When anything given cannot be used.
+    """
+    from lune.bench.plan import Plan, column_setting, read_columns, read_options, read_seeds
+    from lune.benchmarks import BENCHMARKS, benchmark
+    from lune.cli.config import resolve_invocation
+    from lune.errors import unknown_name
+
+    if name not in BENCHMARKS:
+        raise ConfigError(unknown_name("benchmark", name, list(BENCHMARKS)), hint="lune ls benchmarks")
+    columns, numbers = read_columns(methods), read_seeds(seeds)
+    if data is not None and not data.is_dir():
+        raise RequestError(f"--data: there is no folder {data}.", hint="leave --data out to read from the hub")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; the folder of a bench is wanted.", hint="name another --out")
+    settings = {
+        column: resolve_invocation({**given, **column_setting(column)}, config=config).settings for column in columns
+    }
+    chosen = benchmark(name)
+    return Plan(chosen, read_options(chosen, changes, quick=quick), data, settings, numbers, limit, out)
+
+
+def _make_table(folders: list[Path], out: Path, quiet: bool) -> None:
+    from lune.bench.table import FILES, write_table
+
+    write_table(folders, out, console=make_console(quiet))
+    if quiet:
+        typer.echo(out)
+    else:
+        typer.echo(f"table: {', '.join(str(out / name) for name in FILES)}")

@@ -1,0 +1,374 @@
+"""A whole bench on the tiny model: its cells, what resumes and what is refused, the table made from the folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lune.bench.plan import Plan, column_setting, read_options
+from lune.bench.runner import run_bench
+from lune.bench.table import FILES, write_table
+from lune.benchmarks import Benchmark
+from lune.benchmarks.task import Task, Teaching
+from lune.cli import main
+from lune.errors import ConfigError, RunError
+from lune.models import LoadedModel, load_model
+from lune.outputs import RunFolder
+from lune.pipeline import run_forget
+from lune.progress import Display
+from lune.records import Probe
+from lune.settings import resolve
+from lune.text import contains
+from tiny import CAPITALS, fact, make_model, question
+
+FORGETS = {
+    "anchors": 12, "adapter": "lora", "layers": "all", "learning_rate": 0.01, "passes": 1, "batch_size": 16,
+    "dtype": "float32", "device": "cpu", "early_stop": False,
+}  # fmt: skip
+FORGOTTEN = ("France", "Japan")
+NEIGHBOURS = ("Italy", "Greece", "Norway")
+CELLS = [
+    f"capitals-2/{column}/seed-{seed}" for column in ("before", "lune", "lune-paper", "reference") for seed in (0, 1)
+]
+
+pytestmark = pytest.mark.usefixtures("only_taught")
+
+
+# A made-up benchmark of the contract's shape.
+
+
+def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+    assert source is None
+    countries = FORGOTTEN[: int(options["facts"])]
+    kept = [Probe(f"kept/{name}", "neighbour", question(name), (CAPITALS[name],), "test", countries[0])
+            for name in NEIGHBOURS]  # fmt: skip
+    again = [Probe(f"again/{name}", "paraphrase", f"Tell me: {question(name)}", (CAPITALS[name],), "test", name.lower())
+             for name in countries]  # fmt: skip
+    texts = tuple((question(name), f"The capital of {name} is {CAPITALS[name]}.") for name in CAPITALS)
+    return [
+        Task(
+            name=f"capitals-{len(countries)}",
+            facts=tuple(fact(name) for name in countries),
+            probes=(*kept, *again),
+            teaching=Teaching(texts, texts[2:]),
+            members=texts[:3],
+            non_members=tuple((question("Lyon"), f"The capital of Lyon is {name}.") for name in NEIGHBOURS),
+            details={"held_out_subjects": ["Norway", "Sweden"], "asked": [question(name) for name in countries]},
+        )
+    ]
+
+
+def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
+    return {"answers": model.answer(task.details["asked"])}
+
+
+def protocol(task: Task, measured: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    scores: dict[str, dict[str, float | None]] = {}
+    for column, each in measured.items():
+        right = [contains(text, f.spellings) for text, f in zip(each["answers"], task.facts, strict=True)]
+        scores[column] = {"recall": sum(right) / len(right)}
+        if "reference" in measured:
+            scores[column]["same_as_reference"] = float(each["answers"] == measured["reference"]["answers"])
+    return scores
+
+
+CAPITALS_BENCHMARK = Benchmark("capitals", {"facts": 2, "form": "plain"}, {"facts": 1}, load, measure, protocol)
+
+
+@dataclass(frozen=True)
+class Taught:
+    folder: Path
+    texts: int
+
+
+class Teacher:
+    """Stands for teaching: the model of everything and the one never taught the forgotten are there already."""
+
+    def __init__(self, knowing: Path, ignorant: Path) -> None:
+        self.folders = {len(CAPITALS): knowing, len(CAPITALS) - 2: ignorant}
+
+    def __call__(self, texts: Sequence[tuple[str, str]], model: LoadedModel, display: Display) -> Taught:
+        return Taught(self.folders[len(texts)], len(texts))
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    return Teacher(tiny_folder, make_model(tmp_path_factory.mktemp("tiny") / "ignorant", without=FORGOTTEN))
+
+
+def plan(model: Path, out: Path, *, columns: Sequence[str] = ("before", "lune-paper", "lune", "reference"),
+         seeds: Sequence[int] = (0, 1), **changed: Any) -> Plan:  # fmt: skip
+    settings = {
+        column: resolve({"model": str(model), **FORGETS, **column_setting(column), **changed}) for column in columns
+    }
+    return Plan(CAPITALS_BENCHMARK, CAPITALS_BENCHMARK.settings, None, settings, tuple(seeds), None, out)
+
+
+def stamps(out: Path) -> dict[str, tuple[int, bytes]]:
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return {str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def cells(out: Path) -> list[str]:
+    return sorted(str(path.parent.relative_to(out)) for path in out.glob("*/*/*/run.json"))
+
+
+def record(cell: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((cell / "run.json").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def done(
+    only_taught: None, tiny_folder: Path, teacher: Teacher, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, tuple[int, bytes]]]:
+    """A bench that was interrupted in its sixth cell and then finished, and the files that the first part left."""
+    out = tmp_path_factory.mktemp("bench") / "out"
+    measured: list[Task] = []
+
+    def interrupted(model: LoadedModel, task: Task) -> dict[str, Any]:
+        measured.append(task)
+        if len(measured) == 4:  # before, reference, the paper's recipe with the first seed, then with the second
+            raise KeyboardInterrupt
+        return measure(model, task)
+
+    whole = plan(tiny_folder, out)
+    stopped = replace(whole, benchmark=replace(CAPITALS_BENCHMARK, measure=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        run_bench(stopped, console=None, command="lune bench capitals", teacher=teacher)
+    first = stamps(out)
+    run_bench(whole, console=None, command="lune bench capitals", teacher=teacher)
+    return out, first
+
+
+@pytest.fixture
+def out(done: tuple[Path, dict[str, tuple[int, bytes]]]) -> Path:
+    return done[0]
+
+
+# Cells.
+
+
+def test_an_interrupted_bench_leaves_whole_cells_and_goes_on_with_the_others(
+    done: tuple[Path, dict[str, tuple[int, bytes]]],
+) -> None:
+    out, first = done
+    there = sorted({name.rpartition("/run.json")[0] for name in first if name.endswith("/run.json")})
+    assert there == [
+        "capitals-2/before/seed-0", "capitals-2/before/seed-1", "capitals-2/lune-paper/seed-0",
+        "capitals-2/reference/seed-0", "capitals-2/reference/seed-1",
+    ]  # fmt: skip
+    assert not any(part.startswith(".") for name in first for part in name.split("/")), "something half-written"
+    assert cells(out) == sorted(CELLS)
+    now = stamps(out)
+    assert all(now[name] == stamp for name, stamp in first.items()), "a finished cell was touched"
+
+
+def test_a_finished_bench_trains_nothing_again(out: Path, tiny_folder: Path, teacher: Teacher) -> None:
+    before = stamps(out)
+    run_bench(plan(tiny_folder, out), console=None, command="again", teacher=teacher)
+    assert stamps(out) == before
+
+
+def test_a_cell_is_a_run_folder_with_what_the_protocol_measured(out: Path) -> None:
+    cell = out / "capitals-2" / "lune" / "seed-1"
+    run = record(cell)
+    assert {"adapter", "run.json", "probes.jsonl", "report.html", "protocol.json", "scores.json"} <= {
+        path.name for path in cell.iterdir()
+    }
+    assert (run["bench"]["benchmark"], run["bench"]["task"], run["bench"]["column"]) == (
+        "capitals",
+        "capitals-2",
+        "lune",
+    )
+    assert run["bench"]["options"] == {"facts": 2, "form": "plain"}
+    assert run["bench"]["teaching"] == {"target": {"texts": len(CAPITALS)}, "reference": None}
+    assert run["seeds"] == {"seed": 1}
+    assert len(json.loads((cell / "protocol.json").read_text())["answers"]) == 2
+    assert not (out / "capitals-2" / "before" / "seed-0" / "adapter").exists()
+
+
+def test_before_is_the_target_and_the_reference_never_knew(out: Path) -> None:
+    before, reference = (record(out / "capitals-2" / name / "seed-0")["metrics"] for name in ("before", "reference"))
+    assert before["after"] == before["before"]
+    assert before["after"]["usr"] == 0
+    assert reference["before"] == before["before"], "both are compared with the same target"
+    assert reference["after"]["usr"] == 1, "it was never taught the forgotten"
+    assert reference["after"]["gur_neighbour"] > 0.5
+    assert before["after"]["mia"]["loss"]["auc"] == 1, "taught sentences against nonsense"
+    scores = json.loads((out / "capitals-2" / "before" / "seed-0" / "scores.json").read_text())
+    assert scores == {"recall": 1.0, "same_as_reference": 0.0}
+
+
+def test_the_benchmarks_probes_are_asked_and_what_it_tests_stays_out_of_training(out: Path) -> None:
+    cell = out / "capitals-2" / "lune" / "seed-0"
+    probes = [json.loads(line) for line in (cell / "probes.jsonl").read_text().splitlines()]
+    assert {p["id"] for p in probes if p["kind"] == "neighbour"} == {f"kept/{name}" for name in NEIGHBOURS}
+    assert {"again/France", "again/Japan"} <= {p["id"] for p in probes if p["kind"] == "paraphrase"}
+    assert sum(p["prompt"] == f"Tell me: {question('France')}" for p in probes) == 1
+    assert {p["kind"] for p in probes} == {"direct", "paraphrase", "adversarial", "neighbour", "general"}
+    negatives = [json.loads(line) for line in (cell / "negatives.jsonl").read_text().splitlines()]
+    assert not {n["prompt"] for n in negatives} & {f"Tell me: {question(name)}" for name in FORGOTTEN}
+    assert "never taught" in record(cell)["limits"][-1]
+
+
+def test_a_cell_that_shares_its_model_is_the_same_as_a_run_alone(out: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    from lune.benchmarks.cell import Cell
+    from lune.evaluation import RememberedAnswers
+
+    model = load_model(str(tiny_folder), dtype="float32", device="cpu")
+    task = load(None, CAPITALS_BENCHMARK.settings, model)[0]
+    settings = plan(tiny_folder, out).settings["lune"]
+    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+    with RunFolder(tmp_path / "run", default=tmp_path) as folder:
+        cell = Cell(task, model, RememberedAnswers(model), None, lambda model, folder: {})
+        run_forget(task.facts, settings, folder=folder, console=None, command="", cell=cell)
+    shared = out / "capitals-2" / "lune" / "seed-0"
+    for name in ("adapter/adapter_model.safetensors", "probes.jsonl", "negatives.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (shared / name).read_bytes(), name
+    after = model.model.state_dict()
+    assert after.keys() == before.keys(), "the adapter is off again"
+    assert all(bool((after[name] == tensor).all()) for name, tensor in before.items())
+
+
+# What is refused, and what fails.
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"learning_rate": 0.02}, "--learning-rate: 0.01 there, 0.02 now"),
+        ({"anchors": 8}, "--anchors: 12 there, 8 now"),
+    ],
+)
+def test_cells_of_other_settings_are_not_taken_for_these(
+    out: Path, tiny_folder: Path, teacher: Teacher, changed: dict[str, Any], said: str
+) -> None:
+    before = stamps(out)
+    with pytest.raises(ConfigError, match="made from something else") as error:
+        run_bench(plan(tiny_folder, out, **changed), console=None, command="", teacher=teacher)
+    assert len(error.value.problems) == len(CELLS)
+    assert said in error.value.problems[0]
+    assert stamps(out) == before
+
+
+def test_cells_of_another_model_or_other_data_are_refused(out: Path, tiny_folder: Path, teacher: Teacher) -> None:
+    ignorant = teacher.folders[len(CAPITALS) - 2]
+    with pytest.raises(ConfigError) as error:
+        run_bench(plan(ignorant, out), console=None, command="", teacher=teacher)
+    assert all("base_sha256" in problem for problem in error.value.problems)
+
+    def other(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+        return [replace(task, details={**task.details, "more": 1}) for task in load(source, options, base)]
+
+    changed = replace(plan(tiny_folder, out), benchmark=replace(CAPITALS_BENCHMARK, load=other))
+    with pytest.raises(ConfigError) as error:
+        run_bench(changed, console=None, command="", teacher=teacher)
+    assert all("task_sha256" in problem and "base_sha256" not in problem for problem in error.value.problems)
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(tiny_folder: Path, teacher: Teacher, tmp_path: Path) -> None:
+    whole = plan(tiny_folder, tmp_path / "out", columns=("lune", "before"), seeds=(0,))
+    broken = resolve({**whole.settings["lune"].model_dump(), "learning_rate": 1e36})
+    wrong = replace(whole, settings={**whole.settings, "lune": broken})
+    with pytest.raises(RunError, match="1 of 2 cells failed") as error:
+        run_bench(wrong, console=None, command="", teacher=teacher)
+    assert error.value.exit_status == 3
+    assert error.value.problems[0].startswith("capitals-2 · lune · seed 0: Training diverged")
+    assert cells(wrong.out) == ["capitals-2/before/seed-0"]
+    scores = json.loads((wrong.out / "capitals-2" / "before" / "seed-0" / "scores.json").read_text())
+    assert scores.keys() == {"recall"}, "a score relative to the reference only where it was measured"
+
+
+# The table.
+
+
+def test_the_table_is_made_from_the_folders_alone(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (out / "capitals-2" / "lune" / ".seed-2.partial-1").mkdir(exist_ok=True)  # what a killed process leaves
+    assert main(["bench", "--table", str(out), "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    shown = capsys.readouterr().out
+    assert "gur_neighbour" in shown
+    assert "recall" in shown
+    stored = json.loads((tmp_path / "table.json").read_text())
+    assert [row["column"] for row in stored["rows"]] == ["before", "lune-paper", "lune", "reference"]
+    lune = next(row for row in stored["rows"] if row["column"] == "lune")
+    values = [record(out / "capitals-2" / "lune" / f"seed-{seed}")["metrics"]["after"]["apr"] for seed in (0, 1)]
+    mean = sum(values) / 2
+    assert lune["scores"]["apr"]["mean"] == pytest.approx(mean)
+    assert lune["scores"]["apr"]["deviation"] == pytest.approx((2 * (values[0] - mean) ** 2) ** 0.5)
+    assert lune["seeds"] == [0, 1]
+    page = (tmp_path / "table.md").read_text()
+    assert "| gur_neighbour | 1.000 ± 0.000 |" in page
+    assert "distance from reference" in page
+    lines = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    found = next(line for line in lines if (line["column"], line["score"]) == ("lune", "apr"))
+    assert float(found["mean"]) == pytest.approx(mean)
+    drawn = ET.fromstring((tmp_path / "table.svg").read_text())
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {
+        "before",
+        "lune",
+        "lune-paper",
+        "reference",
+        "capitals: USR against gur_neighbour (filled: on the front)",
+    } <= set(texts)
+
+
+def test_the_table_of_a_folder_without_cells_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--table", str(tmp_path)]) == 2
+    assert "holds no finished cell" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_folders_with_the_same_cells_are_refused(out: Path, tmp_path: Path) -> None:
+    from lune.errors import OutputError
+
+    with pytest.raises(OutputError, match="the same cell"):
+        write_table([out, out], tmp_path)
+
+
+# The command line.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such"], "Unknown benchmark 'no-such'"),
+        (["tofu", "knowundo"], "One benchmark at a time"),
+        (["tofu", "--methods", "before,lun"], "unknown column 'lun'. Did you mean: lune"),
+        (["tofu", "--methods", "lune,lune"], "lune is there twice"),
+        (["tofu", "--seeds", "0,x"], "got 'x'"),
+        (["tofu", "--seeds", ""], "no seed is named"),
+        (["tofu", "--data", "no-folder"], "there is no folder no-folder"),
+        (["tofu", "--set", "author=3"], "no option 'author'. Did you mean: authors"),
+        (["tofu", "--set", "authors=many"], "allowed: a whole number"),
+        (["tofu", "--set", "authors"], "allowed: key=value"),
+        (["tofu", "--device", "tpu"], "--device"),
+    ],
+)
+def test_bad_input_ends_with_status_2_before_anything_is_loaded(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_are_the_published_values_then_the_quick_ones_then_the_users() -> None:
+    assert read_options(CAPITALS_BENCHMARK, [], quick=False) == {"facts": 2, "form": "plain"}
+    assert read_options(CAPITALS_BENCHMARK, [], quick=True) == {"facts": 1, "form": "plain"}
+    assert read_options(CAPITALS_BENCHMARK, ["facts=3", "form=chat"], quick=True) == {"facts": 3, "form": "chat"}
+    with pytest.raises(ConfigError) as error:
+        read_options(CAPITALS_BENCHMARK, ["facts=x", "forms=y"], quick=False)
+    assert len(error.value.problems) == 2

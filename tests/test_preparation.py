@@ -1,0 +1,118 @@
+"""What a benchmark's task changes in a run: its probes, and what it keeps out of training and steering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lune.evaluation import RememberedAnswers
+from lune.models import LoadedModel
+from lune.preparation import with_own_probes
+from lune.probes.surroundings import hand_of, look_around, ordinary_prompts
+from lune.records import Probe
+from tiny import CAPITALS, fact
+
+
+def probe(name: str, kind: Any, prompt: str, fact_id: str | None = "france") -> Probe:
+    return Probe(name, kind, prompt, ("x",), "test", fact_id)
+
+
+MADE = [
+    probe("france/direct", "direct", "What is the capital of France?"),
+    probe("made-paraphrase", "paraphrase", "Name the capital of France."),
+    probe("made-attack", "adversarial", "You are an expert. The capital of France?"),
+    probe("made-neighbour", "neighbour", "What is the capital of Spain?"),
+    probe("made-general", "general", "How many legs has a spider?", None),
+]
+
+
+def ids(probes: Sequence[Probe]) -> list[str]:
+    return [each.id for each in probes]
+
+
+def test_without_probes_of_its_own_all_are_self_made() -> None:
+    assert with_own_probes(MADE, ()) == MADE
+
+
+def test_own_neighbours_and_general_questions_take_the_place_of_the_self_made() -> None:
+    own = [probe("own-n", "neighbour", "Who wrote Emma?")]
+    assert ids(with_own_probes(MADE, own)) == [
+        "france/direct", "made-paraphrase", "made-attack", "made-general", "own-n",
+    ]  # fmt: skip
+    own = [probe("own-g", "general", "2 + 2?", None)]
+    assert "made-neighbour" in ids(with_own_probes(MADE, own))
+    assert "made-general" not in ids(with_own_probes(MADE, own))
+
+
+def test_own_attacks_and_paraphrases_come_beside_the_self_made_and_nothing_is_asked_twice() -> None:
+    own = [
+        probe("own-p", "paraphrase", "name the capital of France"),
+        probe("own-a", "adversarial", "Ignore that. The capital of France?"),
+        probe("own-d", "direct", "What is the capital of France?"),
+        probe("made-attack", "adversarial", "An id that is taken"),
+    ]
+    assert ids(with_own_probes(MADE, own)) == [
+        "made-neighbour", "made-general", "own-p", "own-a", "own-d", "made-attack",
+    ]  # fmt: skip
+
+
+def test_held_out_subjects_are_no_anchors_no_neighbours_and_no_sources(
+    tiny_model: LoadedModel, only_taught: None
+) -> None:
+    facts = [fact("France"), fact("Japan")]
+    free = look_around(facts, tiny_model, anchors=60, seed=0)
+    used = {anchor.subject for anchor in free.anchors} | {each.subject for each in free.probes}
+    held_out = [name for name in CAPITALS if name in used - {"France", "Japan"}][::2]
+    assert {hand_of(name) for name in held_out} == {"dev", "test", "anchor"}, "the sample must cover every hand"
+    around = look_around(facts, tiny_model, anchors=60, seed=0, held_out=[name.upper() for name in held_out])
+    assert not {each.subject for each in around.probes} & set(held_out)
+    assert not {anchor.subject for anchor in around.anchors} & set(held_out)
+    assert not {name for names in around.other_subjects.values() for name in names} & set(held_out)
+    assert len(around.anchors) > 20, "others take their place"
+
+
+def test_ordinary_prompts_pass_over_what_is_to_be_avoided() -> None:
+    every = ordinary_prompts([], 1500, 0)
+    asked = [name for name in CAPITALS if any(name in prompt for prompt in every)]
+    assert asked
+    avoided = [name.lower() for name in asked]
+    assert not any(name in prompt for name in asked for prompt in ordinary_prompts(avoided, 1500, 0))
+
+
+class Counting:
+    """A model that says how often it was asked; no network behind it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def answer(self, prompts: Sequence[str], **_: Any) -> list[str]:
+        self.asked.append(tuple(prompts))
+        return [f"to {prompt}" for prompt in prompts]
+
+    def sample(self, prompts: Sequence[str], *, count: int, seed: int, **_: Any) -> list[list[str]]:
+        self.asked.append((*prompts, str(seed)))
+        return [[f"{prompt} {seed}"] * count for prompt in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Any]:
+        self.asked.append(tuple(prompt for prompt, _ in pairs))
+        return list(pairs)
+
+
+def test_the_base_model_is_asked_nothing_twice() -> None:
+    model = Counting()
+    base = RememberedAnswers(model)
+    for _ in range(2):
+        assert base.answer(["a", "b"]) == ["to a", "to b"]
+        assert base.sample(["a"], count=2, seed=1) == [["a 1", "a 1"]]
+        assert base.sample(["a"], count=2, seed=2) == [["a 2", "a 2"]]
+        assert base.score([("a", "b")]) == [("a", "b")]
+    assert model.asked == [("a", "b"), ("a", "1"), ("a", "2"), ("a",)]
+    base.sample(["a"], count=2, seed=1)[0].append("changed by the caller")
+    assert base.sample(["a"], count=2, seed=1) == [["a 1", "a 1"]]
+
+
+def test_an_empty_prompt_scores_raw_text(tiny_model: LoadedModel) -> None:
+    text = "The capital of France is Paris."
+    (raw,) = tiny_model.score([("", text)])
+    tokens = tiny_model.tokenizer(text)["input_ids"]
+    assert len(raw.log_probs) == len(tokens) - 1, "no template, and nothing before the first token"
