@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 from lune.gazetteer import INVENTED_PERSON, entity_type, members
@@ -132,6 +133,7 @@ def known_type(text: str) -> str | None:
     return None if found == INVENTED_PERSON else found
 
 
+@lru_cache(maxsize=4096)
 def answer_set(text: str) -> tuple[str, ...]:
     """Return the closed set of answers that ``text`` is a member of; empty when there is none."""
     name = normalise(text)
