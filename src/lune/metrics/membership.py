@@ -101,8 +101,8 @@ def membership_within(
 
     Facts differ in how likely their sentences are, by far more than true and wrong answers of one fact do; pooled,
     these differences would hide what an attacker sees who asks about one fact. The AUC is the mean of the groups'
-    AUCs, its interval is over groups; for the balanced accuracy the scores are taken relative to the mean non-member of the
-    group. A single group is `membership`; one without a text to score on either side is left out.
+    AUCs, its interval is over groups; for the balanced accuracy the scores are taken relative to the mean non-member
+    of the group. A single group is `membership`; one without a text to score on either side is left out.
     """
     if len(groups) == 1:
         return membership(*groups[0], seed=seed)
