@@ -45,7 +45,7 @@ SPLITS: tuple[Split, ...] = ("dev", "test")
 LOOK_ALIKES = 100
 """Of each kind, how many of the best known are told apart from the forgotten subjects; a third of them is free."""
 NEIGHBOURS_PER_FACT: Mapping[Hand, int] = {"test": 8, "dev": 4, "anchor": 0}
-ANCHOR_SHARES = {"same": 0.45, "other": 0.25, "generic": 0.30}
+ANCHOR_SHARES = {"same": 0.35, "other": 0.25, "generic": 0.40}
 """Anchors by kind: same relation of other subjects, other relations of the forgotten, any relation of anything.
 
 Questions of the same shape about other subjects are hit most by forgetting (arXiv 2502.11441), so most are of it.
@@ -332,11 +332,13 @@ def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
     return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
 
 
-def ordinary_prompts(avoided: Sequence[str], count: int, seed: int) -> list[str]:
-    """Return questions about everything but the subjects to be avoided: ordinary text for second moments."""
+def ordinary_texts(avoided: Sequence[str], count: int, seed: int) -> list[tuple[str, str | None]]:
+    """Return ordinary text for second moments: questions about all but the avoided, some with their answers."""
     chooser = random.Random(seed)
-    questions = [question for question, _ in ordinary_questions() if not contains(question, avoided)]
-    return questions + [_generic_anchor(avoided, chooser)[0] for _ in range(count - len(questions))]
+    told: list[tuple[str, str | None]] = [
+        (question, answer) for question, answer in ordinary_questions() if not contains(question, avoided)
+    ]
+    return told + [(_generic_anchor(avoided, chooser)[0], None) for _ in range(count - len(told))]
 
 
 def _generic_anchor(avoided: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from lune.keys import key_context, whitened_keys
 from lune.models import LoadedModel
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
-from lune.probes.surroundings import ordinary_prompts
+from lune.probes.surroundings import ordinary_texts
 from lune.progress import Display
 from lune.records import History
 from lune.settings import AdapterKind, ForgetSettings
@@ -28,8 +28,8 @@ from lune.wording import named_in
 
 KEY_CONTEXTS = ("{}", "Tell me about {}.")
 """Contexts in which a subject's key is read besides the training prompts."""
-ORDINARY_PROMPTS = 400
-"""Questions about anything else, for the second moment of ordinary text; prompts alone, so one forward pass."""
+ORDINARY_TEXTS = 400
+"""Questions about anything else, for the second moment of ordinary text; nothing is generated, so one forward pass."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
     contexts = [key_context(trainee, name, prompt) for name, prompt in places]
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
-    ordinary = ordinary_prompts([*subjects.values(), *prepared.held_out], ORDINARY_PROMPTS, settings.seed)
-    texts += [trainee.chat.encode(prompt) for prompt in ordinary]
+    ordinary = ordinary_texts([*subjects.values(), *prepared.held_out], ORDINARY_TEXTS, settings.seed)
+    texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
     others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
     return whitened_keys(
         trainee,
