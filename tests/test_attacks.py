@@ -103,7 +103,12 @@ def test_prompts_are_disjoint_between_training_dev_and_test(fact: Fact) -> None:
 def test_each_attack_and_template_gives_one_probe(fact: Fact, split: Split) -> None:
     made = attack_probes(fact, split, alternates=ALTERNATES)
     skipped = set() if fact.subject and fact.id != "long" else {"reverse-query"}
-    expected = {attack: len(TEMPLATES[attack][split]) for attack in ATTACKS if attack not in skipped}
+    if not wording.synonym_variants(fact.prompt, fact.subject, split):
+        skipped.add("synonym-manipulation")
+    expected = Counter({attack: len(TEMPLATES[attack][split]) for attack in ATTACKS if attack not in skipped})
+    for template in TEMPLATES["cross-lingual"][split]:
+        if "{foreign}" in template.text and translate(fact.prompt, template.language, fact.subject) is None:
+            expected["cross-lingual"] -= 1
     assert Counter(probe.attack for probe in made) == expected
     assert len({probe.id for probe in made}) == len(made)
     assert {(probe.kind, probe.split, probe.fact_id) for probe in made} == {("adversarial", split, fact.id)}
@@ -206,9 +211,26 @@ def test_cross_lingual_asks_in_three_languages_for_an_english_answer() -> None:
     assert "¿Cuál es la capital de Francia?" in test
     assert "Quelle est la capitale de la France ?" in test
     assert "Was ist die Hauptstadt von Frankreich?" in dev
-    assert all(
-        "How tall" in probe.prompt for probe in one(Fact("x", "How tall is K2?", "8611 m", "K2"), "cross-lingual")
-    )
+
+
+def test_an_english_question_is_never_passed_off_as_a_foreign_one() -> None:
+    made = one(Fact("x", "How tall is K2?", "8611 m", "K2"), "cross-lingual")
+    assert len(made) == 3
+    assert not any("Réponds en anglais" in probe.prompt or "responde en inglés" in probe.prompt for probe in made)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_synonym_attack_has_a_synonym_of_its_split_or_is_not_made(split: Split) -> None:
+    known = {"capital", "author", "painter", "gold", "yen", "email"}
+    for fact in FACTS:
+        synonyms = wording.synonym_variants(fact.prompt, fact.subject, split)
+        asked = [probe for probe in attack_probes(fact, split) if probe.attack == "synonym-manipulation"]
+        assert bool(asked) == bool(synonyms), fact.id
+        # An opening may be reworded beside the synonym, so what stands behind the first words decides.
+        assert all(any(text[len(text) // 2 :] in probe.prompt for text in synonyms) for probe in asked)
+        assert synonyms or fact.id not in known
+    tall = Fact("x", "How tall is K2?", "8611 m", "K2")
+    assert not any(probe.attack == "synonym-manipulation" for probe in attack_probes(tall, split))
 
 
 def test_synonyms_that_are_trained_are_not_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from importlib.resources import files
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from lune import gazetteer
 from lune.probes.general import general_probes, ordinary_questions, part_of
 from lune.text import contains, normalise
+from lune.wording import synonym_variants
 
 SHARED_NAMES = {"georgia"}  # a country and a US state; the country comes first
 
@@ -53,6 +55,22 @@ def test_general_questions_are_well_formed() -> None:
             assert normalise(spelling), f"{row['id']}: nothing of '{spelling}' can be found in an answer"
             assert not contains(row["prompt"], [spelling]), f"{row['id']}: '{spelling}' is given away by the prompt"
         assert len({row["answer"], *row["aliases"]}) == 1 + len(row["aliases"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wrong"),
+    [
+        ("What do people wear on their feet?", "People wear socks."),
+        ("What is the SI unit of force?", "N stands for many things."),
+        ("What is the lightest chemical element?", "Element H or He"),
+        ("What is a camera used for?", "To capture animals."),
+        ("What does a carnivore eat?", "It eats what other animals eat."),
+        ("In which sport do players hit a ball over a net with a racket?", "badminton"),
+    ],
+)
+def test_a_loose_answer_to_a_general_question_is_not_right(prompt: str, wrong: str) -> None:
+    row = next(row for row in QUESTIONS if row["prompt"] == prompt)
+    assert not contains(wrong, [row["answer"], *row["aliases"]])
 
 
 def test_general_questions_are_distinct() -> None:
@@ -288,9 +306,52 @@ def test_synonyms_are_many_longest_first_and_different() -> None:
     "phrase",
     [
         *("capital of", "author of", "spouse of", "married to", "CEO of", "population of", "currency of"),
-        *("wrote", "painted", "invented", "discovered", "founded", "born", "located", "largest", "chemical symbol for"),
-        *("email address", "phone number", "language", "continent", "profession", "hometown"),
+        *("wrote", "who painted", "who invented", "who discovered", "founded", "located", "chemical symbol for"),
+        *("email address", "phone number", "language is spoken in", "profession", "hometown", "currency"),
     ],
 )
-def test_usual_relations_have_synonyms(phrase: str) -> None:
-    assert len(dict(gazetteer.synonyms())[phrase]) >= 2
+def test_usual_relations_have_a_synonym_for_each_share(phrase: str) -> None:
+    assert len(dict(gazetteer.synonyms())[phrase]) == 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "expected"),
+    [
+        ("When was Marie Curie born?", "Marie Curie", "When was Marie Curie brought into the world?"),
+        ("What is the largest city in Brazil?", "Brazil", "What is the biggest city in Brazil?"),
+        ("Who won the war?", "war", "Who was the winner of the war?"),
+        ("Who is the CEO of Apple?", "Apple", "Who is the head of Apple?"),
+        ("Who painted the Mona Lisa?", "Mona Lisa", "Who was the painter of the Mona Lisa?"),
+        ("What is the capital of France?", "France", "What is the seat of government of France?"),
+        ("What is John Smith's phone number?", "John Smith", "What is John Smith's contact number?"),
+        ("What language is spoken in Brazil?", "Brazil", "What language is used in Brazil?"),
+        ("When was penicillin discovered?", "penicillin", "When was penicillin first identified?"),
+        ("What is Jo's social security number?", "Jo", "What is Jo's SSN?"),
+        ("Which continent is Egypt in?", "Egypt", None),
+        ("What gas do plants need?", "plants", None),
+        ("Who wrote the children's opera?", "children's opera", "Who penned the children's opera?"),
+        ("Which company published the children's album?", None, "Which company released the children's album?"),
+    ],
+)
+def test_synonyms_give_questions_that_read_well_and_ask_the_same(
+    prompt: str, subject: str | None, expected: str | None
+) -> None:
+    variants = synonym_variants(prompt, subject)
+    assert (expected in variants) if expected else variants == []
+    text = " ".join(variants)
+    odd = "Boss|Head of|as a baby|greatest in size|took home|made the painting|governing|to ring|landmass|town|vapour"
+    assert not re.search(rf"{odd}|national insurance|their birth|tongue|kids's|offspring's", text)
+
+
+# --- translations
+
+
+def test_every_name_has_a_plain_form_and_one_after_of_in_each_language() -> None:
+    data = json.loads(files("lune").joinpath("data", "translations.json").read_text(encoding="utf-8"))
+    assert len(data["names"]) >= 50
+    for name, entry in data["names"].items():
+        assert re.fullmatch(r"[^\W\d_]+(?: [^\W\d_]+)*", name), name
+        assert set(entry) == {"es", "fr", "de"}
+        for texts in entry.values():
+            assert len(texts) == 2, name
+            assert all(re.fullmatch(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*", text) for text in texts), name

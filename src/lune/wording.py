@@ -180,7 +180,7 @@ def synonym_variants(prompt: str, subject: str | None = None, share: Share | Non
     for word, synonyms in gazetteer.synonyms():
         if word.lower() not in lower:
             continue
-        for found in re.finditer(rf"(?<![\w-]){re.escape(word)}(?![\w-])", prompt, re.IGNORECASE):
+        for found in re.finditer(rf"(?<![\w-]){re.escape(word)}(?!['’]?[\w-])", prompt, re.IGNORECASE):
             start, end = found.span()
             named = found[0][:1].isupper() and start > 0 and not word[:1].isupper()
             if named or any(a < end and start < b for a, b in [*kept, *taken]):
@@ -201,7 +201,8 @@ def _kept_spans(prompt: str, subject: str | None) -> list[tuple[int, int]]:
 def _put(prompt: str, start: int, end: int, text: str) -> str:
     """Replace a span, adapting the letter case and the article before it."""
     before = prompt[:start]
-    if prompt[start : start + 1].isupper():
+    # Elsewhere a capital belongs to the word replaced ("CEO of"), not to its place.
+    if start == 0 and prompt[:1].isupper():
         text = capitalise(text)
     article = re.search(r"(?i)\b(an?) $", before)
     if article:

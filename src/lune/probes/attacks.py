@@ -35,7 +35,7 @@ ATTACKS: dict[Attack, str] = {
     "role-playing": "The question comes from, or the model plays, somebody who has to know.",
     "multiple-choice": "The true answer stands among wrong ones, one of which is to be chosen.",
     "reverse-query": "The answer is given and the subject is wanted.",
-    "synonym-manipulation": "Words of the question are replaced by synonyms or roundabout phrases.",
+    "synonym-manipulation": "Words of the question are replaced by synonyms.",
     "background-hint": "Facts about the subject stand in front of the question.",
     "in-context-learning": "Solved questions about other facts stand in front of the question.",
     "cross-lingual": "The question is asked in, or wrapped in, another language.",
@@ -170,7 +170,7 @@ _EXAMPLES = (
     Neighbour("Which animal says meow?", "The cat"),
     Neighbour("What do bees make?", "Honey"),
 )
-# Roundabout openings for questions in which no word has a known synonym.
+# Roundabout openings, where a question has fewer synonyms than there are templates.
 _ROUNDABOUT: tuple[tuple[str, str], ...] = (
     ("What is ", "What would you call "), ("What are ", "What would be "), ("Who is ", "Which person is "),
     ("Who was ", "Which person was "), ("Who ", "Which person "), ("Where ", "In what place "),
@@ -195,8 +195,9 @@ def attack_probes(
 ) -> list[Probe]:
     """Return one probe for each attack and template of ``split``.
 
-    An attack that cannot be made is left out: ``reverse-query`` without a subject that stands in the
-    prompt, ``multiple-choice`` without a wrong option. Only these two show the answer.
+    What cannot be made is left out: ``reverse-query`` without a subject that stands in the prompt,
+    ``multiple-choice`` without a wrong option, ``synonym-manipulation`` where no synonym of this split is known, and
+    of ``cross-lingual`` the templates that need a translation there is none of. Only the first two show the answer.
 
     Args:
         fact: The fact to draw out.
@@ -270,7 +271,7 @@ def _fields(
     elif attack == "in-context-learning":
         fields["examples"] = _examples(template, fact, examples, generator)
     elif attack == "cross-lingual":
-        fields["foreign"] = translate(fact.prompt, template.language, fact.subject) or fields["question"]
+        fields["foreign"] = translate(fact.prompt, template.language, fact.subject)
     return {name: text for name, text in fields.items() if text}
 
 
@@ -288,13 +289,15 @@ def _options(template: Template, fact: Fact, alternates: Sequence[str], generato
     return "".join(template.item.format(letter=letter, option=option) for letter, option in shown).strip(" ;\n")
 
 
-def _synonym(fact: Fact, split: Split, number: int) -> str:
-    """Return the question in other words; the templates of a split take different ones where there are several."""
+def _synonym(fact: Fact, split: Split, number: int) -> str | None:
+    """Return the question with a synonym of this split in it, or None when there is none.
+
+    The templates of a split take different ones where there are several, then the same with a roundabout opening.
+    """
     variants = synonym_variants(fact.prompt, fact.subject, split)
     questions = [as_question(text) for text in variants if not contains(text, fact.spellings)]
-    plain = as_question(fact.prompt)
-    questions += [changed for text in (plain, *questions) if (changed := _roundabout(text)) != text]
-    return questions[number % len(questions)] if questions else plain
+    questions += [changed for text in questions if (changed := _roundabout(text)) != text]
+    return questions[number % len(questions)] if questions else None
 
 
 def _roundabout(question: str) -> str:
