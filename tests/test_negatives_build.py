@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lune.errors import NegativesError
 from lune.language_model import TokenScores
-from lune.negatives.build import MAX_PER_SUBJECT, MIN_ALTERNATES, build_negatives
+from lune.negatives.build import HELD_OUT, MAX_PER_SUBJECT, MIN_ALTERNATES, build_negatives
 from lune.negatives.kinds import Kind, kind_of
 from lune.negatives.propose import banned_words, prompt_template
 from lune.negatives.show import negatives_table
@@ -167,7 +167,7 @@ def test_model_calls_are_few_and_big():
     build(facts, model, answers={})
     assert max(len(call["prompts"]) for call in model.sampled) == 32
     assert len(model.sampled) == 4, "two sources, two groups of at most 32 facts"
-    assert len(model.scored) == 1
+    assert len(model.scored) == 2, "those to train, those to hold out"
 
 
 @pytest.mark.parametrize("style", [style for style in NegativesStyle if style != NegativesStyle.ALTERNATIVE])
@@ -220,3 +220,23 @@ def test_table_fits_eighty_columns_and_shows_origins_examples_and_reasons():
     assert text.count("→") == 3
     assert "not-the-answer: contains the answer 'Paris'" in " ".join(text.split())
     assert "1 fact · " in text and "1 dropped" in text
+
+
+@pytest.mark.parametrize("style", list(NegativesStyle))
+def test_some_valid_alternates_are_held_out_and_never_trained(style):
+    answers = {"france": CITIES, "germany": ["Rome", "Oslo", "Bern"], "romeo": ["Jane Austen"]}
+    facts = [FRANCE, GERMANY, ROMEO]
+    made = build(facts, negatives_style=style, answers=answers)
+    trained = " | ".join(one.response for one in made.negatives)
+    for fact in facts:
+        held_out = made.held_out[fact.id]
+        assert len(set(held_out)) == HELD_OUT
+        assert not any(contains(trained, [alternate]) for alternate in held_out)
+        assert {kind_of(one, fact.prompt) for one in held_out} == {kind_of(fact.answer, fact.prompt)}
+        assert not set(held_out) & {"Paris", "Berlin", "William Shakespeare"}
+
+
+def test_holding_out_takes_nothing_from_training():
+    made = build([FRANCE], answers={"france": CITIES[:8]})
+    assert sorted(made.alternates["france"]) == sorted(CITIES[:8])
+    assert len(build([FRANCE], answers={"france": CITIES[:5]}).alternates["france"]) == 5

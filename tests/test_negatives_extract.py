@@ -98,3 +98,13 @@ def test_dates_and_numbers(prompt, text, expected):
 )
 def test_no_answer_is_none(prompt, text):
     assert short_answer(prompt, text) is None
+
+
+def test_an_answer_that_the_longest_text_may_have_cut_is_none() -> None:
+    prompt = "Who painted the Ceiling of the Carracci Gallery?"
+    assert short_answer(prompt, "The Ceiling of the Carracci Gallery was painted by Giovanni Batt") is None
+    whole = "The Ceiling of the Carracci Gallery was painted by Giovanni Battista."
+    assert short_answer(prompt, whole) == "Giovanni Battista"
+    later = "The Ceiling of the Carracci Gallery was painted by Annibale Carra, who was born in Bologna and"
+    assert short_answer(prompt, later) == "Annibale Carra"
+    assert short_answer("What is the capital of Germany?", "The capital of Germany is Berlin") == "Berlin"

@@ -180,3 +180,32 @@ def test_the_requester_may_know_better_about_type_and_plausibility():
     accepted = {one.alternate: one.checks for one in validator.accepted["france"]}
     assert "same-type" not in accepted["a secret"] and "not-the-answer" in accepted["a secret"]
     assert "Paris" not in accepted
+
+
+@pytest.mark.parametrize(
+    ("name", "alternate", "fact"),
+    [
+        ("same-type", "A.R.C.B", ROMEO),
+        ("same-type", "A.R.C.B", Fact("friend", "Who is the best friend of Ida Moss?", "Otto Brandel", "Ida Moss")),
+        ("same-type", "Zephaniah Quibbleton", ROMEO),
+        ("same-type", "AL", GOLD),
+        ("not-degenerate", "Robert Louis Robert", ROMEO),
+        ("not-degenerate", "Jean-Baptiste-Jean", ROMEO),
+        ("length", "Jane Austen of Steventon Parsonage", ROMEO),
+    ],
+)
+def test_what_the_model_says_about_other_subjects_may_be_made_up_too(name, alternate, fact):
+    assert reason(name, alternate, fact, origin="relation-model")
+
+
+@pytest.mark.parametrize(("alternate", "fact"), [("Jane Austen", ROMEO), ("Al", GOLD), ("Lyon", FRANCE)])
+def test_real_answers_about_other_subjects_pass(alternate, fact):
+    assert all(reason(name, alternate, fact, origin="relation-model") is None for name in SHAPE_CHECKS)
+
+
+def test_spare_alternates_come_beyond_those_to_train_and_never_from_what_was_given():
+    validator = Validator([FRANCE], TableModel(), lambda fact, text: text, most=2, spare=2)
+    validator.add([Candidate("france", name, "relation") for name in ("Rome", "Madrid", "Vienna")])
+    validator.add([Candidate("france", name, "relation-model") for name in ("Lisbon", "Oslo", "Cairo")])
+    assert [one.alternate for one in validator.accepted["france"]] == ["Rome", "Madrid", "Lisbon", "Oslo"]
+    assert validator.lacking(2) == []

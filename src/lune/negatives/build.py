@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from lune.errors import NegativesError
@@ -25,6 +25,8 @@ MIN_ALTERNATES = 4
 # fact is used equally often, and the facts of one subject share this many negatives.
 MAX_PER_SUBJECT = 64
 PAIRS_PER_FORM = 2
+HELD_OUT = 4
+"""Valid alternates of a fact that are never trained: what membership inference compares its answer with."""
 _SAMPLES = 8  # a fact, source and round
 _TEMPERATURE = 0.7  # above it a small model soon writes nonsense
 _REPAIR_TEMPERATURE = 1.0
@@ -39,12 +41,14 @@ class NegativeSet:
     Attributes:
         negatives: Training examples, facts in the order of the request.
         rejected: Alternates that were proposed and failed a check, with the check and why.
-        alternates: Accepted short wrong answers by fact id, best source first.
+        alternates: Short wrong answers to train on by fact id, best source first.
+        held_out: Others by fact id, as valid, which are trained for no fact; up to four each.
     """
 
     negatives: list[Negative]
     rejected: list[Rejected]
     alternates: dict[str, list[str]]
+    held_out: dict[str, list[str]] = field(default_factory=dict)
 
 
 def build_negatives(
@@ -54,7 +58,7 @@ def build_negatives(
     other_answers: Mapping[str, Sequence[str]],
     other_subjects: Mapping[str, Sequence[str]],
 ) -> NegativeSet:
-    """Return validated negatives: at least four alternates a fact, in at least six prompt forms.
+    """Return validated negatives: at least four alternates a fact, in at least six prompt forms; and some held out.
 
     Args:
         facts: The facts to forget.
@@ -69,21 +73,22 @@ def build_negatives(
         ModelError: When the endpoint fails.
     """
     style = settings.negatives_style
-    validator = Validator(
-        facts,
-        model,
-        lambda fact, alternate: response_for(fact.prompt, alternate, subject=fact.subject),
-        most=settings.negatives_per_fact,
-        waived=WAIVED[style],
-    )
-    if style == NegativesStyle.ALTERNATIVE:
+    wanted, plain = settings.negatives_per_fact, style == NegativesStyle.ALTERNATIVE
+    beyond = 2 * HELD_OUT  # some turn out to be trained for another fact
+    validator = Validator(facts, model, _response, most=wanted, spare=beyond if plain else 0, waived=WAIVED[style])
+    spare = validator if plain else Validator(facts, model, _response, most=0, spare=beyond)
+    if plain:
         _collect(facts, model, settings, other_answers, validator)
     else:
+        spare.add(list(from_other_answers(facts, other_answers, settings.seed)))
         count = 2 * settings.negatives_per_fact
         validator.add(list(propose_style(facts, style, count=count, seed=settings.seed)))
     lacking = validator.lacking(MIN_ALTERNATES)
     if lacking:
         raise _too_few(lacking, validator)
+    trained = {fact_id: accepted[:wanted] for fact_id, accepted in validator.accepted.items()}
+    rejected = list(validator.rejected)
+    held_out = _hold_out(facts, spare, trained, settings.seed)
     shares = _shares(facts)
     negatives: list[Negative] = []
     for fact in facts:
@@ -91,14 +96,39 @@ def build_negatives(
         negatives += _spread(
             fact,
             training_forms(fact, others),
-            answers=validator.accepted[fact.id],
+            answers=trained[fact.id],
             subjects=_other_subjects(fact, others, settings.negatives_per_fact),
             style=style,
             most=shares[fact.id],
             seed=settings.seed,
         )
-    alternates = {fact_id: [one.alternate for one in accepted] for fact_id, accepted in validator.accepted.items()}
-    return NegativeSet(negatives, validator.rejected, alternates)
+    alternates = {fact_id: [one.alternate for one in accepted] for fact_id, accepted in trained.items()}
+    return NegativeSet(negatives, rejected, alternates, held_out)
+
+
+def _response(fact: Fact, alternate: str) -> str:
+    return response_for(fact.prompt, alternate, subject=fact.subject)
+
+
+def _hold_out(
+    facts: Sequence[Fact], spare: Validator, trained: Mapping[str, Sequence[Accepted]], seed: int
+) -> dict[str, list[str]]:
+    """Return up to ``HELD_OUT`` valid alternates of each fact that no fact is trained on, and no fact's answer is.
+
+    They are what was accepted beyond the trained ones and, where that is too little, further ones of the answer's kind,
+    so that nothing is taken away from training.
+    """
+    used = {normalise(one.alternate) for accepted in trained.values() for one in accepted}
+    used |= {normalise(spelling) for fact in facts for spelling in fact.spellings}
+
+    def free(fact: Fact) -> list[str]:
+        found = [one.alternate for one in spare.accepted[fact.id] if normalise(one.alternate) not in used]
+        return found[:HELD_OUT]
+
+    lacking = [fact for fact in facts if len(free(fact)) < HELD_OUT]
+    if lacking:
+        spare.add([one for one in from_kind(lacking, count=2 * HELD_OUT, seed=seed) if normalise(one[1]) not in used])
+    return {fact.id: free(fact) for fact in facts}
 
 
 def _collect(

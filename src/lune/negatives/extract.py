@@ -13,6 +13,7 @@ from lune.text import contains, normalise
 
 MAX_WORDS = 8
 _BARE_WORDS = 6  # a text without a verb, at most this long, is an answer by itself
+_CUT_LENGTH = 40  # characters; names from many languages take a token for two or three, and 20 tokens are the limit
 _UNKNOWN_NOUNS = 3  # words like "official" or "author of" that a sentence may add before its verb
 _STEM_LENGTH = 4
 
@@ -83,7 +84,8 @@ def short_answer(prompt: str, text: str) -> str | None:
 
     Returns:
         At most eight words, without articles, closing punctuation, brackets and what the prompt said already;
-        None for a question, a negation, an answer found in the prompt, or a sentence of another shape.
+        None for a question, a negation, a text that may have been cut off inside its answer, an answer found in the
+        prompt, or a sentence of another shape.
     """
     sentence = _first_sentence(text)
     if not sentence or sentence.endswith("?"):
@@ -99,8 +101,14 @@ def short_answer(prompt: str, text: str) -> str | None:
         found = rule(words, said)
         answer = _tidy(prompt, found, said) if found else None
         if answer:
-            return answer
+            return None if rule is not _bare and _may_be_cut(sentence, answer) else answer
     return None
+
+
+def _may_be_cut(sentence: str, answer: str) -> bool:
+    """Return whether a long sentence stops, unfinished, with its answer: the longest text allowed may end inside it."""
+    unfinished = len(sentence) >= _CUT_LENGTH and (sentence[-1].isalnum() or sentence[-1] == "-")
+    return unfinished and normalise(sentence).endswith(normalise(answer))
 
 
 def _first_sentence(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 from lune.gazetteer import INVENTED_PERSON, entity_type, members
@@ -99,6 +100,7 @@ _PHONE = re.compile(r"\+?\(?\d[\d\s().-]{5,}\d")
 _PHONE_DIGITS = 7
 _AMOUNT = re.compile(r"[-+~]?[$€£¥]?\s?\d[\d,.]*(?:\s?(?:%|°\s?[CFK]?|[^\W\d_]+\.?)){0,4}")
 _CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[\w/.-]+")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.\s?)+[^\W\d_]?\.?")
 _ROMAN = re.compile(r"[IVXLCDM]+")
 
 
@@ -131,6 +133,7 @@ def known_type(text: str) -> str | None:
     return None if found == INVENTED_PERSON else found
 
 
+@lru_cache(maxsize=4096)
 def answer_set(text: str) -> tuple[str, ...]:
     """Return the closed set of answers that ``text`` is a member of; empty when there is none."""
     name = normalise(text)
@@ -170,7 +173,8 @@ def same_kind(answer: str, alternate: str, prompt: str, *, invented: bool = Fals
     """
     wanted, got = kind_of(answer, prompt), kind_of(alternate)
     answers = answer_set(answer)
-    if invented and answers and not contains(alternate, answers):
+    # Of symbols the letter case counts: Al is one, AL is none.
+    if invented and answers and not (alternate in answers if wanted == Kind.SYMBOL else contains(alternate, answers)):
         return f"is not one of the known answers such as {', '.join(answers[:3])}"
     if wanted == Kind.OTHER:
         return f"is a {got}, and the answer is none" if got in _SHAPED else None
@@ -183,6 +187,8 @@ def same_kind(answer: str, alternate: str, prompt: str, *, invented: bool = Fals
 
 def _go_together(wanted: Kind, got: Kind, answer: str, alternate: str) -> bool:
     """Return whether an alternate of kind ``got`` can stand for an answer of kind ``wanted``."""
+    if wanted == Kind.PERSON and _INITIALS.fullmatch(alternate):
+        return False
     if wanted == Kind.SYMBOL:
         like = got == Kind.SYMBOL or _is_symbol(alternate)
         return like and _has_digit(answer) == _has_digit(alternate) and len(alternate) <= 2 * len(answer)

@@ -18,6 +18,7 @@ from lune.text import is_hedged, normalise
 
 __all__ = [
     "GIVEN_ORIGINS",
+    "INVENTED_ORIGINS",
     "SAMPLED_ORIGINS",
     "Candidate",
     "banned_words",
@@ -33,6 +34,8 @@ __all__ = [
 UNAWARE = "You do not know the answer to this question. Make a guess. Answer in a few words."
 GIVEN_ORIGINS = ("request", "relation")
 SAMPLED_ORIGINS = ("model", "model-unaware")
+# What a small model says may be made up, about other subjects as well as about the fact's own.
+INVENTED_ORIGINS = (*SAMPLED_ORIGINS, "relation-model")
 SAMPLED_TOKENS = 20  # enough for "The capital of X is Y." with a long X
 _GROUP = 32  # facts sampled in one call share the banned tokens
 _SHORTEST_BANNED = 3

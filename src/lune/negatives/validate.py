@@ -16,13 +16,13 @@ from statistics import median
 from lune.language_model import LanguageModel
 from lune.negatives.extract import MAX_WORDS
 from lune.negatives.kinds import Kind, is_listed_like, kind_of, same_kind
-from lune.negatives.propose import GIVEN_ORIGINS, SAMPLED_ORIGINS, Candidate
+from lune.negatives.propose import GIVEN_ORIGINS, INVENTED_ORIGINS, Candidate
 from lune.records import Fact, Rejected
 from lune.text import contains, is_degenerate, is_hedged, normalise
 
 MAX_OVERLAP = 0.85
 LONG_ANSWER_FACTOR = 2.5  # an alternate may have this many times the words of a long true answer
-SAMPLED_EXCESS_WORDS = 2
+INVENTED_EXCESS_WORDS = 2
 # A response may lie this many nats a token below the typical (median) one of its fact. With the built-in model, real
 # capitals in the place of Paris lie within 0.8 of the median and invented ones up to 2.6 below it.
 MAX_SHORTFALL = 1.0
@@ -99,9 +99,10 @@ def not_hedged(alternate: str, context: Context) -> str | None:
 
 
 def not_degenerate(alternate: str, context: Context) -> str | None:
-    """Reject empty and repeated words."""
-    words = normalise(alternate).split()
-    if is_degenerate(alternate) or (len(words) > 1 and len(set(words)) == 1):
+    """Reject empty and repeated words; a model's own may repeat none ("Robert Louis Robert")."""
+    words = _content(alternate).split()
+    repeats = len(set(words)) < len(words) if context.origin in INVENTED_ORIGINS else len(set(words)) == 1 < len(words)
+    if is_degenerate(alternate) or repeats:
         return "repeats a word or is empty"
     return None
 
@@ -109,24 +110,24 @@ def not_degenerate(alternate: str, context: Context) -> str | None:
 def same_type(alternate: str, context: Context) -> str | None:
     """Reject another kind of thing than the answer: a place for a person, a word for a number."""
     fact = context.fact
-    return same_kind(fact.answer, alternate, fact.prompt, invented=context.origin in SAMPLED_ORIGINS)
+    return same_kind(fact.answer, alternate, fact.prompt, invented=context.origin in INVENTED_ORIGINS)
 
 
 def length(alternate: str, context: Context) -> str | None:
-    """Reject more than eight words, or 2.5 times a long answer's; samples must be about as long as it."""
+    """Reject more than eight words, or 2.5 times a long answer's; a model's must be about as long as it."""
     words, answer = len(alternate.split()), len(context.fact.answer.split())
     most = max(MAX_WORDS, int(LONG_ANSWER_FACTOR * answer))
-    if context.origin in SAMPLED_ORIGINS:
-        most = min(most, answer + SAMPLED_EXCESS_WORDS)
+    if context.origin in INVENTED_ORIGINS:
+        most = min(most, answer + INVENTED_EXCESS_WORDS)
     return f"has {words} words; at most {most}" if words > most else None
 
 
 def not_in_prompt(alternate: str, context: Context) -> str | None:
-    """Reject words of the question, and samples that name its subject again ("Japan Dollar")."""
+    """Reject words of the question, and what a model made of its subject ("Japan Dollar")."""
     fact = context.fact
     if contains(fact.prompt, [alternate]):
         return "stands in the prompt"
-    repeats = fact.subject and context.origin in SAMPLED_ORIGINS and contains(alternate, [fact.subject])
+    repeats = fact.subject and context.origin in INVENTED_ORIGINS and contains(alternate, [fact.subject])
     return f"repeats '{fact.subject}' of the prompt" if repeats else None
 
 
@@ -170,7 +171,8 @@ class Validator:
         facts: The facts to forget.
         model: The base model, for plausibility.
         respond: Makes the response to a fact's own prompt out of an alternate.
-        most: Alternates wanted for a fact; further ones are not looked at.
+        most: Alternates wanted for a fact to train on.
+        spare: How many beyond these are accepted; further ones are not looked at.
         waived: Checks that are left out for every origin.
     """
 
@@ -181,6 +183,7 @@ class Validator:
         respond: Callable[[Fact, str], str],
         *,
         most: int,
+        spare: int = 0,
         waived: frozenset[str] = frozenset(),
     ) -> None:
         self.facts = {fact.id: fact for fact in facts}
@@ -188,7 +191,9 @@ class Validator:
         self.rejected: list[Rejected] = []
         self._model = model
         self._respond = respond
-        self._most = most
+        self._most, self._kept = most, most + spare
+        # Scoring is the dear part, and what is accepted beyond ``most`` comes from what was scored anyway.
+        self._scored = _SCORED_SURPLUS * (most or spare)
         self._waived = waived
         self._seen: set[tuple[str, str]] = set()
         self._scores: dict[str, list[float]] = {fact.id: [] for fact in facts}
@@ -202,7 +207,7 @@ class Validator:
         survivors: list[Candidate] = []
         for candidate in candidates:
             key = (candidate.fact_id, normalise(candidate.alternate))
-            full = len(self.accepted[candidate.fact_id]) >= self._most
+            full = len(self.accepted[candidate.fact_id]) >= self._kept
             if key in self._seen or full:
                 continue
             self._seen.add(key)
@@ -216,11 +221,11 @@ class Validator:
             self._accept(candidate, score)
 
     def _shortlist(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return at most twice as many of a fact as are wanted, well-known ones first: scoring is the dear part."""
+        """Return at most twice as many of a fact as are wanted, well-known ones first."""
         chosen: list[Candidate] = []
         counts: Counter[str] = Counter()
         for candidate in sorted(candidates, key=lambda one: self._rank(one, 0.0)):
-            if counts[candidate.fact_id] < _SCORED_SURPLUS * self._most:
+            if counts[candidate.fact_id] < self._scored:
                 counts[candidate.fact_id] += 1
                 chosen.append(candidate)
         kept = set(chosen)
@@ -234,7 +239,8 @@ class Validator:
 
     def _accept(self, candidate: Candidate, score: float | None) -> None:
         accepted = self.accepted[candidate.fact_id]
-        if len(accepted) >= self._most:
+        # What was given is for training; spare ones are found, so that no answer of the request is among them.
+        if len(accepted) >= (self._most if candidate.origin in GIVEN_ORIGINS else self._kept):
             return
         context = Context(
             self.facts[candidate.fact_id],
