@@ -2,22 +2,26 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from lune.language_model import TokenScores
+from lune.evaluation import ask, infer_membership, membership_texts
+from lune.language_model import FORGET_TOKENS, TokenScores
 from lune.metrics.membership import (
     auc,
     auc_interval,
     best_balanced_accuracy,
     loss_score,
     membership,
+    membership_within,
     min_k_plus_plus_score,
     min_k_score,
     zlib_score,
 )
+from lune.records import Fact, Probe
 
 TEXT = "Paris is the capital of France."
 SCORES = TokenScores(
@@ -125,3 +129,75 @@ def test_the_interval_holds_the_auc_and_narrows_with_more_texts() -> None:
         widths.append(interval.high - interval.low)
     assert widths[1] < widths[0] / 2
     assert auc_interval([1.0], [0.0, 0.5]).low is None
+
+
+def test_within_facts_each_member_meets_the_non_members_of_its_own_fact_only() -> None:
+    # Pooled, the likely fact's wrong answer beats the unlikely fact's true one; within a fact the truth always wins.
+    likely = ([("a", scored(-1.0))], [("b", scored(-2.0))])
+    unlikely = ([("c", scored(-8.0))], [("d", scored(-9.0)), ("e", scored(-10.0))])
+    within = membership_within([likely, unlikely])["loss"]
+    assert (within["auc"], within["auc_low"], within["auc_high"]) == (1.0, 1.0, 1.0)
+    assert within["balanced_accuracy"] == 1.0
+    pooled = membership([*likely[0], *unlikely[0]], [*likely[1], *unlikely[1]])["loss"]
+    assert pooled["auc"] == pytest.approx(5 / 6)
+
+
+def test_within_facts_the_auc_is_the_mean_over_facts_not_over_texts() -> None:
+    won = ([("a", scored(-1.0))], [("b", scored(-2.0)), ("c", scored(-3.0)), ("d", scored(-4.0))])
+    lost = ([("e", scored(-9.0))], [("f", scored(-5.0))])
+    result = membership_within([won, lost, ([], [("g", scored(-1.0))])])["loss"]
+    assert result["auc"] == 0.5
+    assert (result["auc_low"], result["auc_high"]) == (0.0, 1.0)
+    assert membership_within([won]) == membership(*won)
+    assert membership_within([])["loss"]["auc"] is None
+
+
+def test_the_texts_are_sentences_of_known_facts_with_what_was_held_out() -> None:
+    france = Fact("france", "What is the capital of France?", "Paris", "France")
+    odd = Fact("odd", "The sky is", "blue")
+    assert membership_texts([france, odd], {"france": ["Lyon", "Nice"], "odd": [], "unknown": ["x"]}) == [
+        (
+            [("What is the capital of France?", "The capital of France is Paris.")],
+            [
+                ("What is the capital of France?", "The capital of France is Lyon."),
+                ("What is the capital of France?", "The capital of France is Nice."),
+            ],
+        )
+    ]
+
+
+class Likely:
+    """A model whose responses are as likely as the table says; its end of turn would decide if it counted."""
+
+    def __init__(self, table: dict[str, float]) -> None:
+        self.table = table
+        self.asked: list[int] = []
+
+    def answer(self, prompts: Sequence[str], *, max_new_tokens: int = 20, system: str | None = None) -> list[str]:
+        self.asked.append(max_new_tokens)
+        return [f"{prompt} {max_new_tokens}" for prompt in prompts]
+
+    def sample(self, prompts: Sequence[str], *, count: int, seed: int, **options: object) -> list[list[str]]:
+        return [[] for _ in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
+        end = {"true": (-100.0,), "false": (0.0,)}
+        return [scored(self.table[response], *(end[response] if prompt else ())) for prompt, response in pairs]
+
+
+def test_the_end_of_turn_does_not_count_but_the_end_of_a_raw_text_does() -> None:
+    model = Likely({"true": -1.0, "false": -2.0})
+    assert infer_membership(model, [([("q", "true")], [("q", "false")])])["loss"]["auc"] == 1.0
+    raw = Likely({"true": -1.0, "false": -2.0})
+    assert infer_membership(raw, [([("", "true")], [("", "false")])])["loss"]["auc"] == 1.0
+    assert infer_membership(raw, []) == {}
+
+
+def test_probes_of_what_is_to_be_forgotten_are_answered_at_greater_length() -> None:
+    kinds = ("general", "direct", "neighbour", "adversarial", "paraphrase")
+    probes = [Probe(kind, kind, kind, ("x",), "test") for kind in kinds]  # type: ignore[arg-type]
+    assert FORGET_TOKENS >= 32
+    assert ask(Likely({}), probes) == {
+        "general": "general 20", "direct": "direct 32", "neighbour": "neighbour 20",
+        "adversarial": "adversarial 32", "paraphrase": "paraphrase 32",
+    }  # fmt: skip

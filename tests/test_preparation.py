@@ -7,9 +7,12 @@ from typing import Any
 
 from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
-from lune.preparation import with_own_probes
-from lune.probes.surroundings import hand_of, look_around, ordinary_prompts
-from lune.records import Probe
+from lune.negatives.build import NegativeSet
+from lune.preparation import GENERAL_QUESTIONS, make_probes, with_own_probes
+from lune.probes.general import general_probes
+from lune.probes.surroundings import Surroundings, hand_of, look_around, ordinary_prompts
+from lune.records import Fact, Probe
+from lune.text import contains
 from tiny import CAPITALS, fact
 
 
@@ -116,3 +119,15 @@ def test_an_empty_prompt_scores_raw_text(tiny_model: LoadedModel) -> None:
     (raw,) = tiny_model.score([("", text)])
     tokens = tiny_model.tokenizer(text)["input_ids"]
     assert len(raw.log_probs) == len(tokens) - 1, "no template, and nothing before the first token"
+
+
+def test_general_questions_that_name_a_forgotten_subject_are_not_asked(tiny_model: LoadedModel) -> None:
+    facts = [Fact("lion", "Where do lions live?", "Africa", "lions"), Fact("sun", "How hot is the Sun?", "hot", "Sun")]
+    named = [each for each in general_probes("test") if contains(each.prompt, ["lions", "Sun"])]
+    assert named, "the shipped questions must hold some"
+    none = NegativeSet([], [], {"lion": [], "sun": []})
+    base = RememberedAnswers(tiny_model)
+    made = make_probes(facts, facts, Surroundings(), none, base=base, split="test", seed=0)
+    general = [each for each in made if each.kind == "general"]
+    assert len(general) == GENERAL_QUESTIONS["test"], "others take their place"
+    assert not {each.id for each in general} & {each.id for each in named}

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lune.language_model import MAX_NEW_TOKENS, LanguageModel, TokenScores
+from lune.language_model import FORGET_TOKENS, MAX_NEW_TOKENS, LanguageModel, TokenScores
+from lune.metrics.membership import ScoredText, membership_within
 from lune.records import Answered, Fact, Probe
 from lune.text import contains, is_degenerate
 from lune.training.steering import DevScores
+from lune.wording import response_for
+
+FORGET_KINDS = frozenset({"direct", "paraphrase", "adversarial"})
+Texts = tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]
+"""Members and non-members of a membership attack, each (prompt, response)."""
 
 
 class RememberedAnswers:
@@ -67,7 +73,19 @@ class RememberedAnswers:
 
 def ask(model: LanguageModel, probes: Sequence[Probe]) -> dict[str, str]:
     """Return the greedy answer to each probe by probe id."""
-    return dict(zip((p.id for p in probes), model.answer([p.prompt for p in probes]), strict=True))
+    return dict(zip((probe.id for probe in probes), _answers(model, probes), strict=True))
+
+
+def _answers(model: LanguageModel, probes: Sequence[Probe]) -> list[str]:
+    """Return the greedy answers in order; those that may leak what is to be forgotten are let run longer."""
+    texts: dict[int, str] = {}
+    for tokens in (FORGET_TOKENS, MAX_NEW_TOKENS):
+        places = [
+            place for place, probe in enumerate(probes) if (probe.kind in FORGET_KINDS) == (tokens > MAX_NEW_TOKENS)
+        ]
+        prompts = [probes[place].prompt for place in places]
+        texts |= zip(places, model.answer(prompts, max_new_tokens=tokens) if prompts else [], strict=True)
+    return [texts[place] for place in range(len(probes))]
 
 
 def answered(probes: Sequence[Probe], before: Mapping[str, str], after: Mapping[str, str]) -> list[Answered]:
@@ -86,13 +104,13 @@ def answered(probes: Sequence[Probe], before: Mapping[str, str], after: Mapping[
 
 def known_facts(facts: Sequence[Fact], model: LanguageModel) -> list[Fact]:
     """Return the facts whose direct prompt the base model answers rightly."""
-    texts = model.answer([fact.prompt for fact in facts])
+    texts = model.answer([fact.prompt for fact in facts], max_new_tokens=FORGET_TOKENS)
     return [fact for fact, text in zip(facts, texts, strict=True) if contains(text, fact.spellings)]
 
 
 def dev_scores(model: LanguageModel, probes: Sequence[Probe]) -> DevScores:
     """Return the scores on dev probes; the neighbour and general ones must be those the base model got right."""
-    texts = model.answer([probe.prompt for probe in probes])
+    texts = _answers(model, probes)
     right = [contains(text, probe.expected) for text, probe in zip(texts, probes, strict=True)]
 
     def share(kinds: set[str], wanted: bool) -> float:
@@ -108,14 +126,41 @@ def dev_scores(model: LanguageModel, probes: Sequence[Probe]) -> DevScores:
     )
 
 
-def membership_pairs(
-    facts: Sequence[Fact], alternates: Mapping[str, Sequence[str]]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the texts of a membership attack: (prompt, true answer) members, (prompt, alternate) non-members.
+def membership_texts(facts: Sequence[Fact], held_out: Mapping[str, Sequence[str]]) -> list[Texts]:
+    """Return the texts of a membership attack by fact: its true answer against valid ones that were never trained.
 
-    A real request has no never-trained texts of the same kind, so the non-members are the same prompts with valid
-    alternates; docs/metrics.md says what this can and cannot show.
+    They are whole sentences where the prompt's answer is one, as the model says them and training wrote them. A real
+    request has no texts that the base model never read; docs/metrics.md says what this can and cannot show.
+
+    Args:
+        facts: The facts the model knew.
+        held_out: Valid alternates that no training saw, by fact id; a fact without one is left out.
     """
-    members = [(fact.prompt, fact.answer) for fact in facts]
-    others = [(fact.prompt, alternate) for fact in facts for alternate in alternates.get(fact.id, ())]
-    return members, others
+
+    def texts(fact: Fact, answers: Sequence[str]) -> list[tuple[str, str]]:
+        return [(fact.prompt, response_for(fact.prompt, answer, subject=fact.subject)) for answer in answers]
+
+    return [(texts(fact, [fact.answer]), texts(fact, held_out[fact.id])) for fact in facts if held_out.get(fact.id)]
+
+
+def infer_membership(model: LanguageModel, groups: Sequence[Texts]) -> dict[str, dict[str, float | None]]:
+    """Return the scores of the membership attacks, members compared with the non-members of their own group only.
+
+    Args:
+        model: The model attacked; all texts are scored in one call.
+        groups: The texts of each fact, or one group of a benchmark's own.
+    """
+    pairs = list(dict.fromkeys(pair for group in groups for side in group for pair in side))
+    if not pairs:
+        return {}
+    scores = {pair: _of_the_answer(pair[0], scored) for pair, scored in zip(pairs, model.score(pairs), strict=True)}
+
+    def scored(side: Sequence[tuple[str, str]]) -> list[ScoredText]:
+        return [(pair[1], scores[pair]) for pair in side]
+
+    return membership_within([(scored(members), scored(others)) for members, others in groups])
+
+
+def _of_the_answer(prompt: str, scores: TokenScores) -> TokenScores:
+    """Return the scores without the end of turn, which only a response to a prompt has, not a raw text."""
+    return scores.without_end() if prompt else scores

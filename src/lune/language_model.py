@@ -12,6 +12,8 @@ from typing import Protocol
 
 MAX_NEW_TOKENS = 20
 """Length of an answer: all that is scored stands in the first line, and a short answer in its first words."""
+FORGET_TOKENS = 32
+"""Length of an answer to a probe of what is to be forgotten: a leak may come late, after an evasive opening."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class TokenScores:
     means: tuple[float, ...]
     deviations: tuple[float, ...]
     correct: tuple[bool, ...] = ()
+
+    def without_end(self) -> TokenScores:
+        """Return the scores without the last token's: the end of turn, which says nothing about what was answered."""
+        return TokenScores(self.log_probs[:-1], self.means[:-1], self.deviations[:-1], self.correct[:-1])
 
     @property
     def mean_log_prob(self) -> float:

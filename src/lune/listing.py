@@ -19,7 +19,7 @@ METRICS: dict[str, str] = {
     "gur_neighbour": "Correct after / correct before, over neighbouring facts that must stay.",
     "gur_neighbour_by_relation": "The same for other subjects of the relation and other facts of the subject.",
     "gur_general": "Correct after / correct before, over general questions.",
-    "mia": "Membership inference: how well an attacker tells forgotten texts from never-taught ones (AUC).",
+    "mia": "Membership inference: how well an attacker tells true answers from wrong ones never trained (AUC).",
     "refusal_rate": "Share of answers that decline to answer.",
     "adopted_alternate_rate": "Share of answers that give a wrong answer from the training negatives.",
     "fluency": "Entropy of the answers' word n-grams, in bits; it falls when answers repeat themselves.",

@@ -17,12 +17,10 @@ from rich.table import Table
 from lune import adapters
 from lune.announce import say_prepared, say_trained, say_verdict
 from lune.benchmarks.cell import Cell
-from lune.evaluation import RememberedAnswers, answered, ask, membership_pairs
+from lune.evaluation import RememberedAnswers, Texts, answered, ask, infer_membership, membership_texts
 from lune.facts import read_probes, read_request
 from lune.hardware import describe, pick_dtype
-from lune.language_model import LanguageModel
 from lune.metrics import Summary, summarise
-from lune.metrics.membership import membership
 from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.show import negatives_table
@@ -40,7 +38,6 @@ from lune.training.session import Trained, train_adapter
 from lune.verdict import judge
 
 SPACE_FOR_RECORDS_MB = 30
-_Texts = tuple[list[tuple[str, str]], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -160,8 +157,8 @@ def _run(
         prepared = prepare(facts, base, settings, cell.task if cell else None)
     timings.update(prepared.seconds)
     say_prepared(display, prepared)
-    pairs = _membership_texts(prepared, cell)
-    mia_before = _membership(base, pairs)
+    texts = _membership_texts(prepared, cell)
+    mia_before = infer_membership(base, texts)
 
     trained, checks, after, mia_after = None, {}, prepared.before, mia_before
     shipped = (cell and cell.instead) or model
@@ -179,7 +176,7 @@ def _run(
         with display.stage("reloading the adapter from disk, asking every test probe"):
             if trained:
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
-            after, mia_after = ask(shipped, prepared.test), _membership(shipped, pairs)
+            after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts)
     timings["evaluate"] += time.perf_counter() - start
     known_ids = {fact.id for fact in prepared.known}
     rows = answered(prepared.test, prepared.before, after)
@@ -234,21 +231,11 @@ def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tu
     return shipped, adapters.check_same(expected, shipped.answer(prompts))
 
 
-def _membership_texts(prepared: Prepared, cell: Cell | None) -> _Texts:
-    """Return members and non-members: a benchmark's own where it has them, else answers against alternates."""
+def _membership_texts(prepared: Prepared, cell: Cell | None) -> list[Texts]:
+    """Return members and non-members: a benchmark's own where it has them, else by fact, answers against held out."""
     if cell and cell.task.members and cell.task.non_members:
-        return list(cell.task.members), list(cell.task.non_members)
-    return membership_pairs(prepared.known, prepared.made.alternates)
-
-
-def _membership(model: LanguageModel, pairs: _Texts) -> dict[str, Any]:
-    members, others = pairs
-    if not members or not others:
-        return {}
-    scores = model.score([*members, *others])
-    texts = [answer for _, answer in (*members, *others)]
-    scored = list(zip(texts, scores, strict=True))
-    return dict(membership(scored[: len(members)], scored[len(members) :]))
+        return [(cell.task.members, cell.task.non_members)]
+    return membership_texts(prepared.known, prepared.made.held_out)
 
 
 def _write(
@@ -325,8 +312,8 @@ def _with_adapter(model: LoadedModel, adapter: Path | None) -> LoadedModel:
 
 
 def _evaluated(model: LoadedModel, probes: Sequence[Probe]) -> list[dict[str, Any]]:
-    texts = model.answer([probe.prompt for probe in probes])
+    texts = ask(model, probes)
     return [
-        {**asdict(probe), "answer": text, "correct": contains(text, probe.expected)}
-        for probe, text in zip(probes, texts, strict=True)
+        {**asdict(probe), "answer": texts[probe.id], "correct": contains(texts[probe.id], probe.expected)}
+        for probe in probes
     ]

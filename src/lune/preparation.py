@@ -153,4 +153,7 @@ def make_probes(
             seed=seed,
         )[:: DEV_ATTACKS_STRIDE if split == "dev" else 1]
     probes += [probe for probe in around.probes if probe.split == split]
-    return probes + general_probes(split, GENERAL_QUESTIONS[split])
+    # A general question that names a forgotten subject is a neighbour, no measure of what lies far from it.
+    subjects = [fact.subject for fact in facts if fact.subject]
+    general = [probe for probe in general_probes(split) if not contains(probe.prompt, subjects)]
+    return probes + general[: GENERAL_QUESTIONS[split]]

@@ -25,7 +25,8 @@ OWN_MEMBERS = "Membership scores compare forget texts with texts of the same kin
 LIMITS = (
     "The base weights still know these facts. Whoever can remove the adapter, or has the base model, has them back.",
     "Scores hold for the probes asked. A prompt of another kind, sampling, or further training may bring a fact back.",
-    "Membership scores compare true answers with plausible wrong ones, not with texts that were never trained on.",
+    "Membership scores compare true answers with plausible wrong ones that were held out of this training; whether the "
+    "base model has read them before is not known.",
 )
 
 
@@ -72,6 +73,7 @@ def run_record(
                     "answer": fact.answer,
                     "subject": fact.subject,
                     "known": fact.id in known,
+                    "held_out": prepared.made.held_out.get(fact.id, []),
                 }
                 for fact in prepared.facts
             ],

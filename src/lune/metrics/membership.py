@@ -1,9 +1,9 @@
 """Membership inference: does the likelihood of the forgotten texts still tell them from texts never taught?
 
 Each attack gives a text one score that is higher for texts the model was trained on. Members are the forget texts,
-non-members texts of the same kind that the model was never taught. 0.5 is what ideal forgetting looks like; an AUC
-*below* 0.5 is no success but over-unlearning: the texts stand out by being too unlikely. Only the member-higher reading
-of a score is taken, so that this stays visible.
+non-members texts of the same kind that nobody trained: of a benchmark, or valid alternates that were held out. 0.5 is
+what ideal forgetting looks like; an AUC *below* 0.5 is no success but over-unlearning: the texts stand out by being too
+unlikely. Only the member-higher reading of a score is taken, so that this stays visible.
 
 With log p_t the log-probability of token t given those before it, n tokens in a text x:
 
@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from lune.language_model import TokenScores
-from lune.metrics.intervals import RESAMPLES, Floats, draw_counts, interval_of
+from lune.metrics.intervals import RESAMPLES, Floats, draw_counts, interval_of, mean_interval
 from lune.records import Interval
 
 LOWEST_SHARE = 0.2  # k of min-k and min-k++
@@ -88,6 +88,38 @@ def membership(
         results[name] = {
             "auc": interval.value,
             "balanced_accuracy": best_balanced_accuracy(positive, negative),
+            "auc_low": interval.low,
+            "auc_high": interval.high,
+        }
+    return results
+
+
+def membership_within(
+    groups: Sequence[tuple[Sequence[ScoredText], Sequence[ScoredText]]], *, seed: int = 0
+) -> dict[str, dict[str, float | None]]:
+    """Return the same with every member compared with the non-members of its own group (fact) only.
+
+    Facts differ in how likely their sentences are, by far more than true and wrong answers of one fact do; pooled,
+    these differences would hide what an attacker sees who asks about one fact. The AUC is the mean of the groups'
+    AUCs, its interval is over groups; for the balanced accuracy the scores are taken relative to the mean non-member
+    of the group. A single group is `membership`; one without a text to score on either side is left out.
+    """
+    if len(groups) == 1:
+        return membership(*groups[0], seed=seed)
+    results: dict[str, dict[str, float | None]] = {}
+    for name, attack in ATTACKS.items():
+        scored = [(_attack_scores(attack, members), _attack_scores(attack, others)) for members, others in groups]
+        pairs = [(positive, negative) for positive, negative in scored if positive and negative]
+        aucs = [(place, float(_wins(positive, negative).mean())) for place, (positive, negative) in enumerate(pairs)]
+        interval = mean_interval(aucs, seed=seed)
+        middles = [sum(negative) / len(negative) for _, negative in pairs]
+        usable = [(middle, *pair) for middle, pair in zip(middles, pairs, strict=True) if math.isfinite(middle)]
+        results[name] = {
+            "auc": interval.value,
+            "balanced_accuracy": best_balanced_accuracy(
+                [score - middle for middle, positive, _ in usable for score in positive],
+                [score - middle for middle, _, negative in usable for score in negative],
+            ),
             "auc_low": interval.low,
             "auc_high": interval.high,
         }
