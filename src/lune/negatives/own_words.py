@@ -6,6 +6,7 @@ fact. In its own words only the answer changes.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from dataclasses import replace
 from lune.records import Fact, Negative
 from lune.text import contains
 
+RELAPSE_NEGATIVES = 2
+"""New negatives for a prompt that still gives the true answer away."""
 STEM = 4
 """Letters by which a word before the answer is taken for a form of the subject."""
 
@@ -37,6 +40,33 @@ def in_own_words(
         turn = seen[key] = seen.get(key, -1) + 1
         own = None if turn % 2 else own_words(negative, by_id[negative.fact_id], own_answers[negative.prompt])
         result.append(own or negative)
+    return result
+
+
+def relapsed(
+    negatives: Sequence[Negative], facts: Sequence[Fact], answers: Mapping[str, str], chooser: random.Random
+) -> list[Negative]:
+    """Return new negatives for the prompts to which a model in training still gives the true answer away.
+
+    They answer in the words in which it was given away, so they reach what no negative written beforehand does: "a
+    currency based on the yen". Each is worth two, with different alternates where there are.
+
+    Args:
+        negatives: What is trained on.
+        facts: The facts they are about.
+        answers: What the model in training answers to each prompt.
+        chooser: Picks the alternates.
+    """
+    by_id = {fact.id: fact for fact in facts}
+    asked: dict[str, list[Negative]] = {}
+    for negative in negatives:
+        asked.setdefault(negative.prompt, []).append(negative)
+    result = []
+    for prompt, group in asked.items():
+        told = contains(answers[prompt], group[0].truths(by_id[group[0].fact_id]))
+        for negative in chooser.sample(group, min(RELAPSE_NEGATIVES, len(group))) if told else ():
+            made = own_words(negative, by_id[negative.fact_id], answers[prompt])
+            result += [made] if made else []
     return result
 
 

@@ -25,6 +25,7 @@ from lune.training.updates import Diverged, Updates
 
 Tensor = torch.Tensor
 Evaluate = Callable[[], DevScores]
+Relapses = Callable[[], Sequence[NegativeRow]]
 Report = Callable[[dict[str, float | int | str]], None]
 
 
@@ -59,6 +60,7 @@ def train(
     *,
     accelerator: Accelerator,
     evaluate: Evaluate,
+    relapses: Relapses = list,
     report: Report,
     history: History,
 ) -> TrainingOutcome:
@@ -71,6 +73,8 @@ def train(
         settings: Learning rate, passes, batch size and so on.
         accelerator: Processes and devices; every process must call this with the same arguments.
         evaluate: Returns the dev scores of the adapter as it stands on ``trainee``.
+        relapses: Returns new negatives for what the adapter as it stands on ``trainee`` still gives away; called after
+            ``evaluate`` when another pass follows.
         report: Called with every new history row.
         history: Receives one row a step and one an evaluation.
 
@@ -121,6 +125,10 @@ def train(
             if reason and (settings.early_stop or reason.startswith("collapse")):
                 stopped = reason
                 break
+            if begun < settings.passes:
+                fresh = relapses()
+                negatives = [*negatives, *fresh]
+                pace.add(len(fresh))
     except KeyboardInterrupt:
         if step == 0:
             raise  # an adapter that was never moved is nothing to keep

@@ -33,6 +33,10 @@ class Pace:
         self._rested = resting
         return [place for place in everyone if place not in resting]
 
+    def add(self, count: int) -> None:
+        """Take ``count`` more negatives in; nothing is known of them yet."""
+        self._told += [1.0] * count
+
     def note(self, places: Sequence[int], told: Sequence[float]) -> None:
         """Take note of the true answer's probability in the negatives of one step."""
         for place, probability in zip(places, told, strict=True):

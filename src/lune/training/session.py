@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from accelerate import Accelerator
 from lune import adapters
 from lune.evaluation import dev_scores
 from lune.keys import key_context, whitened_keys
+from lune.language_model import FORGET_TOKENS
 from lune.models import LoadedModel
+from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
 from lune.probes.surroundings import ordinary_texts
@@ -22,7 +25,7 @@ from lune.records import History
 from lune.settings import AdapterKind, ForgetSettings
 from lune.training.anchors import anchor_rows
 from lune.training.loop import TrainingOutcome, train
-from lune.training.rows import negative_row
+from lune.training.rows import NegativeRow, negative_row
 from lune.training.steering import DevScores
 from lune.wording import named_in
 
@@ -102,6 +105,14 @@ def train_adapter(
     facts = {fact.id: fact for fact in prepared.facts}
     negatives = [negative_row(trainee.chat, each, facts[each.fact_id]) for each in prepared.made.negatives]
     steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
+    prompts = list(dict.fromkeys(negative.prompt for negative in prepared.made.negatives))
+    chooser = random.Random(settings.seed)
+
+    def relapses() -> list[NegativeRow]:
+        answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=FORGET_TOKENS), strict=True))
+        made = relapsed(prepared.made.negatives, prepared.facts, answers, chooser)
+        return [negative_row(trainee.chat, each, facts[each.fact_id]) for each in made]
+
     history = History()
     with display.training(steps, "training") as line:
         outcome = train(
@@ -111,6 +122,7 @@ def train_adapter(
             settings,
             accelerator=accelerator,
             evaluate=evaluate,
+            relapses=relapses if settings.release else list,
             report=line.update,
             history=history,
         )
