@@ -136,38 +136,6 @@ def membership_within(
     return results
 
 
-def membership_within(
-    groups: Sequence[tuple[Sequence[ScoredText], Sequence[ScoredText]]], *, seed: int = 0
-) -> dict[str, dict[str, float | None]]:
-    """Return the same with every member compared with the non-members of its own group (fact) only.
-
-    Facts differ in how likely their sentences are, by far more than true and wrong answers of one fact do; pooled,
-    these differences would hide what an attacker sees who asks about one fact. The AUC is the mean of the groups'
-    AUCs, its interval is over groups; for the balanced accuracy the scores are taken relative to the mean non-member
-    of the group. A single group is `membership`; one without a text to score on either side is left out.
-    """
-    if len(groups) == 1:
-        return membership(*groups[0], seed=seed)
-    results: dict[str, dict[str, float | None]] = {}
-    for name, attack in ATTACKS.items():
-        scored = [(_attack_scores(attack, members), _attack_scores(attack, others)) for members, others in groups]
-        pairs = [(positive, negative) for positive, negative in scored if positive and negative]
-        aucs = [(place, float(_wins(positive, negative).mean())) for place, (positive, negative) in enumerate(pairs)]
-        interval = mean_interval(aucs, seed=seed)
-        middles = [sum(negative) / len(negative) for _, negative in pairs]
-        usable = [(middle, *pair) for middle, pair in zip(middles, pairs, strict=True) if math.isfinite(middle)]
-        results[name] = {
-            "auc": interval.value,
-            "balanced_accuracy": best_balanced_accuracy(
-                [score - middle for middle, positive, _ in usable for score in positive],
-                [score - middle for middle, _, negative in usable for score in negative],
-            ),
-            "auc_low": interval.low,
-            "auc_high": interval.high,
-        }
-    return results
-
-
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
     """Return the chance that a member scores higher than a non-member, ties counting half (Mann-Whitney U / mn)."""
     if len(positive) == 0 or len(negative) == 0:
