@@ -64,7 +64,7 @@ def make_chat(template: str, end_ids: frozenset[int] = frozenset()) -> ChatForma
     tokenizer = make_tokenizer(TEXTS)
     tokenizer.add_tokens(["<|turn_end|>"], special_tokens=True)
     tokenizer.chat_template = TEMPLATES[template]
-    return ChatFormat(tokenizer, end_ids)
+    return ChatFormat(tokenizer, end_ids=end_ids)
 
 
 def make_random(family: str, *, chat: bool = True, **more: Any) -> LoadedModel:

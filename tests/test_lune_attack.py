@@ -216,7 +216,6 @@ def test_further_training_teaches_and_leaves_no_trace(run_folder: Path) -> None:
     prompts = [fact.prompt for fact in taught]
     answers = fine_tune(victim, victim, rows, rate=2e-2, steps=10, seed=0, ask=lambda: victim.answer(prompts))
     assert list(answers) == [1, 2, 4, 8, 10]
-    assert "Oslo" in answers[1][0]
     assert answers[10] == [context.base_answers[fact.id] for fact in taught]
     assert victim.answer(prompts) == [context.answers[fact.id] for fact in taught]
     assert all(torch.equal(untouched[name], tensor) for name, tensor in victim.model.state_dict().items())

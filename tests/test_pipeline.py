@@ -295,7 +295,7 @@ def test_an_interrupt_before_the_first_step_ends_with_status_130_and_leaves_noth
     def interrupted(*_: Any, **__: Any) -> dict[str, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_step", interrupted)
+    monkeypatch.setattr(loop, "forward_backward", interrupted)
     assert main(["forget", str(request_file), *flags(tiny_folder, tmp_path / "runs" / "run")]) == 130
     assert list(tmp_path.iterdir()) == [request_file]
 
@@ -313,7 +313,7 @@ def test_a_disk_without_room_for_the_adapter_is_noticed_before_training(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 31_000_000))
-    monkeypatch.setattr(loop, "_step", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(loop, "forward_backward", lambda *_, **__: pytest.fail("training began"))
     settings = {**FORGETS, "rank": 512}
     with pytest.raises(OutputError, match=r"needs about \d+ MB and 31 MB are free"):
         lune.forget([fact("France")], out=tmp_path / "run", model=str(tiny_folder), dtype="float32", **settings)

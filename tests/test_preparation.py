@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lune import preparation
 from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
-from lune.preparation import GENERAL_QUESTIONS, make_probes, with_own_probes
+from lune.preparation import make_probes, with_own_probes
 from lune.probes.general import general_probes
 from lune.probes.surroundings import Surroundings, hand_of, look_around, ordinary_texts
 from lune.records import Fact, Probe
@@ -129,5 +130,5 @@ def test_general_questions_that_name_a_forgotten_subject_are_not_asked(tiny_mode
     base = RememberedAnswers(tiny_model)
     made = make_probes(facts, facts, Surroundings(), none, base=base, split="test", seed=0)
     general = [each for each in made if each.kind == "general"]
-    assert len(general) == GENERAL_QUESTIONS["test"], "others take their place"
+    assert len(general) == preparation.GENERAL_QUESTIONS["test"], "others take their place"
     assert not {each.id for each in general} & {each.id for each in named}

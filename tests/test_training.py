@@ -36,6 +36,7 @@ KEYED = {
     "batch_size": 16,
     "anchor_weight": 2.0,
     "rejection_weight": 1.0,
+    "release": 0.0,
 }
 LORA = {**KEYED, "adapter": "lora", "learning_rate": 2e-3}
 Row = Mapping[str, float | int | str]

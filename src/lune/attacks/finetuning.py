@@ -101,6 +101,7 @@ def _settings(rate: float, passes: int, seed: int) -> dict[str, Any]:
         "anchors": 0,
         "anchor_weight": 0.0,
         "rejection_weight": 0.0,
+        "release": 0.0,
         "early_stop": False,
         "seed": seed,
     }

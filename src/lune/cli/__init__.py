@@ -96,7 +96,7 @@ app.command(
 app.command(
     epilog=epilog(
         "lune utility smollm2-135m --data rwku/All --limit 100",
-        "lune utility smollm2-135m --adapter runs/demo/adapter --data rwku/All --out utility.json",
+        "lune utility smollm2-135m --adapter runs/demo/adapter --data rwku/All",
         "lune utility smollm2-135m --lm-eval piqa,arc_easy",
     )
 )(utility)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from lune.records import Fact, Negative
 from lune.text import contains
 
-RELAPSE_NEGATIVES = 2
+RELAPSE_NEGATIVES = 4
 """New negatives for a prompt that still gives the true answer away."""
 STEM = 4
 """Letters by which a word before the answer is taken for a form of the subject."""
@@ -49,7 +49,7 @@ def relapsed(
     """Return new negatives for the prompts to which a model in training still gives the true answer away.
 
     They answer in the words in which it was given away, so they reach what no negative written beforehand does: "a
-    currency based on the yen". Each is worth two, with different alternates where there are.
+    currency based on the yen". Each is worth several, with different alternates where there are.
 
     Args:
         negatives: What is trained on.
