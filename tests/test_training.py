@@ -204,7 +204,7 @@ def test_history_has_a_row_a_step_and_one_a_pass(tiny_model: LoadedModel) -> Non
     assert (trained.outcome.steps, trained.outcome.passes) == (2 * a_pass, 2)
     rates = [float(row["learning_rate"]) for row in seen if "loss" in row]
     assert max(rates) <= 1e-4
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert 0 < rates[-1] < 0.1 * max(rates)
 
 
 # What goes wrong.
