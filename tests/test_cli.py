@@ -327,7 +327,11 @@ def test_every_flag_is_a_key_of_the_yaml_file() -> None:
             2,
             "error[bad-output]: a/b: the disk is full.\nnext: free some space or name another place with --out\n",
         ),
-        (PermissionError(13, "Permission denied", "a"), 2, "error[bad-output]: a: permission denied.\nnext: free some"),
+        (
+            PermissionError(13, "Permission denied", "a"),
+            2,
+            "error[bad-output]: a: permission denied.\nnext: name another place with --out\n",
+        ),
         (
             ZeroDivisionError("division\nby zero"),
             3,
