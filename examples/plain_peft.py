@@ -9,11 +9,13 @@ float32, which is how the run took its answers on a CPU.
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 KINDS = ("direct", "paraphrase")
 MAX_NEW_TOKENS = 20
@@ -33,6 +35,9 @@ def base_folder(run: Path) -> str:
 
 def main() -> int:
     """Print every answer that differs, and how many are the same."""
+    # Libraries' bars and notices about their own next releases are not what this prints.
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
     run = Path(sys.argv[1])
     base = base_folder(run)
     tokenizer = AutoTokenizer.from_pretrained(base)

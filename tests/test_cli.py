@@ -327,7 +327,11 @@ def test_every_flag_is_a_key_of_the_yaml_file() -> None:
             2,
             "error[bad-output]: a/b: the disk is full.\nnext: free some space or name another place with --out\n",
         ),
-        (PermissionError(13, "Permission denied", "a"), 2, "error[bad-output]: a: permission denied.\nnext: free some"),
+        (
+            PermissionError(13, "Permission denied", "a"),
+            2,
+            "error[bad-output]: a: permission denied.\nnext: name another place with --out\n",
+        ),
         (
             ZeroDivisionError("division\nby zero"),
             3,
@@ -345,6 +349,26 @@ def test_a_failure_is_told_in_few_words(
     assert printed.out == ""
 
 
+def test_negatives_that_nobody_would_see_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["negatives", "facts.jsonl", "--quiet"]) == 2
+    assert "--quiet without --out would show nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--layers 99", "--layers: got '99'; allowed: all, auto, top:K or A-B"),
+        ("--learning-rate 0", "allowed: a number above 0."),
+        ("--learning-rate 1e38", "allowed: a number above 0 and at most 1e+37."),
+    ],
+)
+def test_what_a_setting_takes_is_said_as_far_as_it_helps(
+    capsys: pytest.CaptureFixture[str], flags: str, said: str
+) -> None:
+    assert main(["forget", "facts.jsonl", *flags.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_the_traceback_is_shown_when_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,9 +380,14 @@ def test_the_traceback_is_shown_when_asked_for(
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_with_its_status_and_leaves_nothing(number: signal.Signals, status: int) -> None:
     command = [sys.executable, "-m", "lune", "forget", "-"]
-    process = subprocess.Popen(
-        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # A child inherits ignored signals, and what runs in the background of a shell ignores SIGINT.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert process.stdin is not None
     # /proc tells when the command waits for its input; without it a second is long enough.
     waits = Path(f"/proc/{process.pid}/wchan")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -62,7 +62,7 @@ def test_every_setting_is_a_flag_with_its_description_and_default(capsys: pytest
 
 def test_help_names_the_allowed_values_and_the_recipes_defaults() -> None:
     assert help_text("learning_rate").endswith(f"Default: {ForgetSettings().learning_rate}; lune-paper: 0.0002.")
-    assert help_text("out") == "Run folder to make; runs/REQUEST-NAME when not given."
+    assert help_text("out") == "Run folder to make; runs/REQUEST-NAME when not given, with -2, -3 ... where taken."
     assert "One of: " + ", ".join(NegativesStyle) in help_text("negatives_style")
     assert allowed("device") == ", ".join(get_args(ForgetSettings.model_fields["device"].annotation))
     assert allowed("alpha") == "a number above 0"
@@ -158,10 +158,14 @@ def test_help_and_bad_input_come_without_torch(arguments: str, status: int) -> N
     assert result.stderr.endswith("LOADED ")
 
 
-def test_help_comes_in_less_than_half_a_second() -> None:
+def test_help_takes_less_than_half_a_second_of_the_processor() -> None:
+    def used() -> float:  # not the wall clock's time, which grows with whatever else runs on the machine
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     seconds = []
-    while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:  # another process may take the processor for a while
-        started = time.perf_counter()
+    while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:  # caches are cold the first time
+        before = used()
         subprocess.run([sys.executable, "-m", "lune", "--help"], env=environment(), capture_output=True, check=True)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(used() - before)
     assert min(seconds) < 0.5

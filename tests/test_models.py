@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from architectures import make_chat, make_random
 from lune import builtin
 from lune.builtin import WHEEL, WHEEL_VERSION, built_in_folder, cache_folder
-from lune.errors import ModelError
+from lune.errors import ConfigError, ModelError
 from lune.hardware import describe, peak_memory_mb, pick_device, pick_dtype, pick_evaluation_dtype
 from lune.models import LoadedModel, _weights_hash, load_model
 from lune.settings import BUILT_IN_MODEL
@@ -203,6 +203,19 @@ def test_a_named_precision_holds_and_auto_takes_what_fits() -> None:
     assert pick_evaluation_dtype("auto", torch.bfloat16, CPU, 10**14) == torch.bfloat16
     assert pick_evaluation_dtype("bfloat16", torch.bfloat16, CPU, 10**6) == torch.bfloat16
     assert pick_evaluation_dtype("auto", torch.float16, torch.device("cuda"), 10**6) == torch.float16
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=f"There is no {name} device here; available: cpu"):
+        pick_device(name)
+
+
+def test_a_numbered_graphics_card_is_taken_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
 
 
 def test_the_machine_is_described() -> None:

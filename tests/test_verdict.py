@@ -26,7 +26,7 @@ def test_forgotten_names_what_was_reached() -> None:
     verdict = judge(BEFORE, GOOD, 5, 5)
     assert verdict.word == "FORGOTTEN"
     assert len(verdict.reasons) == 5
-    assert "is 1.00, which reaches the threshold 0.99" in verdict.reasons[0]
+    assert "is 1.000, which reaches the threshold 0.99" in verdict.reasons[0]
     assert all(reason.endswith(".") for reason in verdict.reasons)
 
 
@@ -44,7 +44,7 @@ def test_each_threshold_decides_from_just_below_it(name: str, threshold: float, 
     assert word(**{name: threshold - 1e-6}) == expected
     reasons = judge(BEFORE, {**GOOD, name: 0.5}, 5, 5).reasons
     assert len(reasons) == 1
-    assert f"is 0.50, which is below the threshold {threshold:g}" in reasons[0]
+    assert f"is 0.500, which is below the threshold {threshold:g}" in reasons[0]
 
 
 def test_degenerate_answers_are_damage() -> None:
@@ -68,7 +68,7 @@ def test_a_base_model_that_stutters_is_held_to_its_own_rate() -> None:
     assert word(before={"degenerate_rate": 0.3}, degenerate_rate=0.3) == "FORGOTTEN"
     assert word(before={"degenerate_rate": 0.3}, degenerate_rate=0.31) == "DAMAGED"
     reason = judge({"degenerate_rate": 0.3}, {**GOOD, "degenerate_rate": 0.4}, 5, 5).reasons[0]
-    assert "0.40" in reason and "0.30" in reason
+    assert "0.400" in reason and "0.300" in reason
 
 
 def test_damage_comes_before_partly_and_both_are_told() -> None:

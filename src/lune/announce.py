@@ -62,10 +62,17 @@ def say_verdict(
         "neighbours": after["gur_neighbour"],
         "general": after["gur_general"],
     }
+    if known == 0:  # the untouched model keeps everything, which is no score of unlearning
+        named = dict.fromkeys(named)
     display.line(
         f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
         f"{known} known facts   {_clock(seconds)}"
     )
+    if known == 0:
+        display.line("  Nothing was trained.")
+    elif after["mia"]:
+        aucs = ", ".join(shown(name, scores["auc"]) for name, scores in after["mia"].items())
+        display.line(f"  Membership inference after, AUC (0.5: no trace; it does not decide the verdict): {aucs}")
     if verdict.word != "FORGOTTEN":
         for reason in verdict.reasons:
             display.line(f"  {reason}")

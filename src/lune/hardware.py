@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 import psutil
 import torch
 
+from lune.errors import ConfigError
+
 BFLOAT16_MACOS = 14
 """First macOS whose GPU kernels compute in bfloat16."""
 
@@ -35,14 +37,26 @@ class Hardware:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """Return the device to compute on: CUDA, then MPS, then the CPU, unless one is named."""
+    """Return the device to compute on: CUDA, then MPS, then the CPU, unless one is named.
+
+    Raises:
+        ConfigError: When the one that is named is not on this machine, or torch was built without it.
+    """
     if wanted != "auto":
+        if wanted.partition(":")[0] not in (here := _devices()):
+            raise ConfigError(f"There is no {wanted} device here; available: {', '.join(here)}.", hint="--device auto")
         return torch.device(wanted)
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _devices() -> list[str]:
+    """Return the kinds of device that torch can compute on here."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [name for name, usable in there.items() if usable]
 
 
 def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:

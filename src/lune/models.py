@@ -240,7 +240,9 @@ def _parameters(source: str) -> int:
 
 
 def _not_loaded(model_id: str, error: Exception) -> ModelError:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    # A line that only announces a list says nothing without it.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    first_line = " ".join(lines) if lines[0].endswith(":") else lines[0]
     if Path(model_id).is_dir():
         what = f"The folder '{model_id}' does not hold a causal language model: {first_line}"
     elif _HUB_ID.fullmatch(model_id):

@@ -42,7 +42,9 @@ _REFUSALS_IN_WORDS = {
 }
 SPACE_FOR_RECORDS_MB = 30
 """What a run writes besides its adapter, generously."""
-_HINT = "free some space or name another place with --out"
+_HINT = "name another place with --out"
+_HINT_FULL = "free some space or name another place with --out"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MB = 1_000_000
 _PROBE_BYTES = 65_536
 
@@ -64,7 +66,7 @@ def as_output_error(error: BaseException, path: Path | str | None = None) -> Out
         return None
     file = error.filename if isinstance(error, OSError) else None
     subject = f"{path} cannot be written" if path is not None else str(file or "The output")
-    return OutputError(f"{subject}: {_REFUSALS[number]}.", hint=_HINT)
+    return OutputError(f"{subject}: {_REFUSALS[number]}.", hint=_HINT_FULL if number in _FULL else _HINT)
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def free_space_check(path: Path, needed_mb: float) -> None:
     with refusals_named(path):
         free_mb = shutil.disk_usage(place).free / _MB
     if free_mb < needed_mb:
-        raise OutputError(f"{path} needs about {needed_mb:,.0f} MB and {free_mb:,.0f} MB are free.", hint=_HINT)
+        raise OutputError(f"{path} needs about {needed_mb:,.0f} MB and {free_mb:,.0f} MB are free.", hint=_HINT_FULL)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -187,6 +189,15 @@ class RunFolder:
     """
 
     def __init__(self, out: Path | None, *, default: Path, force: bool = False) -> None:
+        """Say where the folder goes.
+
+        Raises:
+            OutputError: When the name given is empty.
+        """
+        if out == Path():  # an empty --out is a path too, that of the current folder
+            raise OutputError(
+                "--out is empty or the current folder; a folder to make is wanted.", hint="--out runs/NAME, or no --out"
+            )
         self._named = out is not None
         self._force = force
         self._made_parents: list[Path] = []

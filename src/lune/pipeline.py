@@ -27,7 +27,7 @@ from lune.evaluation import (
     probe_scores,
 )
 from lune.facts import read_probes, read_request
-from lune.hardware import describe, pick_device, pick_dtype
+from lune.hardware import Hardware, describe, pick_device, pick_dtype
 from lune.metrics import Summary, summarise
 from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet, build_negatives
@@ -165,7 +165,9 @@ def _run(
 ) -> RunOutcome:
     precision = pick_dtype(settings.dtype, model.device)
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
-    display.line(f"{hardware.in_words()} · {settings.model}")
+    display.line(f"{_precisions(hardware, model)} · {settings.model}")
+    # A range that the model does not have is refused before the minutes of preparation, not after them.
+    adapters.chosen_layers(settings.layers, len(adapters.decoder_layers(model.model)[1]), settings.adapter)
     torch.manual_seed(settings.seed)
     base = cell.answers if cell else RememberedAnswers(model)
     with display.stage("making negatives and probes, asking the base model"):
@@ -235,6 +237,14 @@ def _run(
         seconds=timings["total"],
     )
     return RunOutcome(verdict.word, target, metrics)
+
+
+def _precisions(hardware: Hardware, model: LoadedModel) -> str:
+    """Return the machine in one line, with both precisions where training and answering differ in theirs."""
+    answers = str(model.dtype).removeprefix("torch.")
+    if answers == hardware.dtype:
+        return hardware.in_words()
+    return f"{replace(hardware, dtype=f'trained in {hardware.dtype}').in_words()}, answers in {answers}"
 
 
 def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tuple[LoadedModel, str]:

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.table import Column
+
+WIDE_ENOUGH = 76
+"""Columns of a terminal in which the scores fit beside step, loss and time; below this they are left out first."""
 
 
 class Display:
@@ -35,28 +39,29 @@ class Display:
     @contextmanager
     def training(self, steps: int, what: str) -> Iterator[TrainingLine]:
         """Show the training line for at most ``steps`` steps."""
+        wide = self.console.width >= WIDE_ENOUGH
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            *([BarColumn(bar_width=16)] if wide else []),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[scores]}"),
+            TextColumn("{task.fields[loss]}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]left"),
-            TimeLeftColumn(),
+            *([TextColumn("[dim]left"), TimeLeftColumn()] if wide else []),
+            *([TextColumn("{task.fields[scores]}", table_column=Column(no_wrap=True, ratio=1))] if wide else []),
         )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             yield TrainingLine(self, progress, steps, what)
 
 
 class TrainingLine:
-    """The live line of a training run, and one plain line an evaluation where nobody watches."""
+    """The live line of a training run, and one plain line an evaluation that stays."""
 
     def __init__(self, display: Display, progress: Progress, steps: int, what: str) -> None:
         """Begin the line."""
         self._display = display
         self._progress = progress
-        self._task = progress.add_task(what, total=steps, scores="")
+        self._task = progress.add_task(what, total=steps, loss="", scores="")
         self._scores = ""
         self._began = time.perf_counter()
 
@@ -64,14 +69,11 @@ class TrainingLine:
         """Show a history row: a step's loss, or what an evaluation or a pass gave."""
         if "loss" not in row:
             self._scores = _shown(row)
-            if not self._display.console.is_terminal:
-                took = time.perf_counter() - self._began
-                self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s[/dim]")
+            took = time.perf_counter() - self._began
+            self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s[/dim]")
             self._progress.update(self._task, scores=self._scores)
         else:
-            self._progress.update(
-                self._task, completed=int(row["step"]), scores=f"loss {float(row['loss']):.2f}  {self._scores}"
-            )
+            self._progress.update(self._task, completed=int(row["step"]), loss=f"loss {float(row['loss']):.2f}")
 
 
 def _shown(row: Mapping[str, float | int | str]) -> str:

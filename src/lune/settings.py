@@ -21,6 +21,7 @@ from lune.methods import METHODS
 BUILT_IN_MODEL = "smollm2-135m"
 KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
 """What a setting of a type takes, in words."""
+_NO_REAL_BOUND = 1e30  # a limit as high as this keeps float32 finite and tells a reader nothing
 
 
 class NegativesStyle(StrEnum):
@@ -46,7 +47,9 @@ class ForgetSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     model: str = Field(BUILT_IN_MODEL, description="Hub id, local folder, or the built-in model's name.")
-    out: Path | None = Field(None, description="Run folder to make; runs/REQUEST-NAME when not given.")
+    out: Path | None = Field(
+        None, description="Run folder to make; runs/REQUEST-NAME when not given, with -2, -3 ... where taken."
+    )
     method: str = Field("lune", description="Training objective; `lune ls methods` lists them.")
     recipe: Literal["lune", "lune-paper"] = Field("lune", description="Named set of defaults for all below.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
@@ -185,7 +188,7 @@ def _problem(details: ErrorDetails, where: Mapping[str, str]) -> str:
     if details["type"] in ("value_error", "assertion_error"):
         text += details["msg"].removeprefix("Value error, ")
     else:
-        text += f"allowed: {allowed(name)}."
+        text += f"allowed: {allowed(name, whole=details['type'] == 'less_than_equal')}."
     return text + (did_you_mean(details["input"], choices(name)) if isinstance(details["input"], str) else "")
 
 
@@ -208,12 +211,15 @@ def choices(name: str) -> tuple[str, ...]:
     return ()
 
 
-def allowed(name: str) -> str:
-    """Return in words what values a setting takes."""
+def allowed(name: str, *, whole: bool = False) -> str:
+    """Return in words what values a setting takes; ``whole`` with bounds that only keep numbers finite."""
+    if name == "layers":
+        return "all, auto, top:K or A-B (zero-based, inclusive)"
     if named := choices(name):
         return ", ".join(named)
     field = ForgetSettings.model_fields[name]
-    limits = " and ".join(text for text in map(_limit, field.metadata) if text)
+    constraints = [each for each in field.metadata if whole or not _keeps_finite(each)]
+    limits = " and ".join(text for text in map(_limit, constraints) if text)
     return f"{KINDS[kind_of(field)]} {limits}".strip()
 
 
@@ -223,6 +229,10 @@ def kind_of(field: FieldInfo) -> Any:
         return field.annotation
     kinds = [part for part in get_args(field.annotation) if part is not type(None)]
     return kinds[0] if kinds else field.annotation
+
+
+def _keeps_finite(constraint: object) -> bool:
+    return isinstance(constraint, annotated_types.Le) and float(str(constraint.le)) >= _NO_REAL_BOUND
 
 
 def _limit(constraint: object) -> str:

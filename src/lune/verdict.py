@@ -155,8 +155,8 @@ def _number(metrics: Mapping[str, object], name: str) -> float | None:
 
 
 def _shown(value: float, threshold: float) -> str:
-    """Return ``value`` with two decimals, and more where rounding would put it on the other side of the threshold."""
-    for decimals in (2, 3, 4):
+    """Return ``value`` with three decimals, and more where rounding would put it on the other side of the threshold."""
+    for decimals in (3, 4):
         rounded = round(value, decimals)
         if (rounded >= threshold) == (value >= threshold) and (rounded > threshold) == (value > threshold):
             return f"{rounded:.{decimals}f}"

@@ -112,7 +112,9 @@ def _read_config(path: Path, names: Sequence[str]) -> tuple[dict[str, _Given], l
             kebab = [flag(each).removeprefix("--") for each in names]
             elsewhere = name in FORGET_SETTINGS
             what = f"this command has no flag {flag(name)}." if elsewhere else f"unknown key '{key}'."
-            problems.append(f"{place}: {what}{'' if elsewhere else did_you_mean(name.replace('_', '-'), kebab)}")
+            allowed = "" if elsewhere else f" Allowed: {', '.join(kebab)}."
+            near = "" if elsewhere else did_you_mean(name.replace("_", "-"), kebab)
+            problems.append(f"{place}: {what}{near or allowed}")
         elif name in given:
             problems.append(f"{place}: {key} is there twice")
         else:

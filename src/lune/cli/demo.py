@@ -19,7 +19,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the folder g
 DEMO_SETTINGS = ("out", "recipe", "seed")
 
 
-@with_settings(*DEMO_SETTINGS)
+@with_settings(*DEMO_SETTINGS, described={"out": "Run folder to make; runs/demo, replaced each time, when not given."})
 def demo(
     *,
     context: typer.Context,

@@ -9,6 +9,7 @@ import typer
 
 from lune.cli.forget import make_console
 from lune.cli.options import FORGET_SETTINGS, ConfigOption, QuietOption, RequestArgument, with_settings
+from lune.errors import ConfigError
 from lune.outputs import check_output_file
 
 NEGATIVES_SETTINGS = (
@@ -47,6 +48,8 @@ def negatives(
         given, config=config, settings=NEGATIVES_SETTINGS, paths={"out": out}, force=force, quiet=quiet
     )
     out = invocation.paths["out"]
+    if invocation.quiet and out is None:
+        raise ConfigError("--quiet without --out would show nothing.", hint="add --out FILE.jsonl, or drop --quiet")
     if out is not None:
         check_output_file(out, force=invocation.force)
 

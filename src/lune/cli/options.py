@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,11 +37,15 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
+def with_settings(*names: str, described: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
     """Return a decorator that adds the flags of ``names`` to a command.
 
     The command gets them in its parameter ``given``: only those that were given, as typed (a text, or a bool
     for switches), by the settings' names. Checking them is ``lune.cli.config``'s.
+
+    Args:
+        *names: The settings.
+        described: Setting name to the help of its flag, where the command differs from the setting's description.
     """
 
     def decorate(function: Command) -> Command:
@@ -52,7 +56,7 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
 
         own = inspect.signature(function, eval_str=True).parameters.values()
         parameters = [parameter for parameter in own if parameter.name != "given"]
-        parameters += [_parameter(name) for name in names]
+        parameters += [_parameter(name, (described or {}).get(name) or help_text(name)) for name in names]
         signature = inspect.Signature([each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters])
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         setattr(command, "__signature__", signature)  # noqa: B010 - typer reads it; functions do not declare it
@@ -61,14 +65,14 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def _parameter(name: str) -> inspect.Parameter:
+def _parameter(name: str, described: str) -> inspect.Parameter:
     """Return the command's parameter for a setting. Its default is None, so that what was given can be told."""
     switch = ForgetSettings.model_fields[name].annotation is bool
     negated = f"/--no-{name.replace('_', '-')}" if switch else ""
     option = typer.Option(
         flag(name) + negated,
         metavar=None if switch else _metavar(name),
-        help=help_text(name).replace("[", r"\["),
+        help=described.replace("[", r"\["),
         rich_help_panel=_panel(name),
         show_default=False,
     )

@@ -1,4 +1,4 @@
-"""Cross-entropy on plausible wrong answers in a LoRA adapter; the true answer is never trained on."""
+"""Cross-entropy on plausible wrong answers in an adapter; recipe lune also pushes the true answer down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ def loss(log_probs: torch.Tensor, tokens: int) -> torch.Tensor:
     """Return L = -(1 / tokens) sum_i log P(y_i^- | x_i), LUNE (arXiv 2512.07375) eq. 4 as a token mean.
 
     It is plain fine-tuning on the wrong answer: it raises P(y^-), and the true answer loses probability only because
-    the two compete in the softmax. Nothing in it protects other facts; see the anchors (docs/method.md).
+    the two compete in the softmax. Nothing in it protects other facts; see the anchors (docs/method.md). The setting
+    ``rejection_weight`` adds a term that lowers the true answer's probability directly: on in the recipe ``lune``,
+    off in ``lune-paper``.
 
     Args:
         log_probs: Log-probability of every negative response token of this process, [N].

@@ -71,6 +71,11 @@ SECONDARY_SCORES = {
         "",
         "Mean of the two GUR scores above.",
     ),
+    "paraphrase_usr": ScoreWords(
+        "USR, other wordings",
+        "",
+        "USR over other wordings of the plain question.",
+    ),
     "apr_worst_case": ScoreWords(
         "APR, worst case",
         "",
