@@ -23,6 +23,8 @@ def say_prepared(display: Display, prepared: Prepared) -> None:
         f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · "
         f"{len(prepared.dev)} dev probes, {len(prepared.test)} test probes"
     )
+    if prepared.general_dropped:
+        display.line(f"{prepared.general_dropped} general questions left out: they match a fact of the request")
     left_out = len(prepared.facts) - len(prepared.known)
     note = f" ({left_out} left out of the scores)" if left_out else ""
     display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")

@@ -11,7 +11,7 @@ from lune.evaluation import RememberedAnswers, ask, known_facts
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.own_words import in_own_words
 from lune.probes.attacks import attack_probes
-from lune.probes.general import general_probes
+from lune.probes.general import asks_for, general_probes
 from lune.probes.paraphrases import paraphrase_probes
 from lune.probes.surroundings import Surroundings, look_around
 from lune.records import Anchor, Fact, Probe, Split
@@ -52,6 +52,13 @@ class Prepared:
     before: dict[str, str]
     seconds: dict[str, float]
     held_out: tuple[str, ...] = ()
+
+    @property
+    def general_dropped(self) -> int:
+        """How many shipped general questions were not asked because they match a fact of the request."""
+        splits: tuple[Split, ...] = ("dev", "test")
+        shipped = [probe for split in splits for probe in general_probes(split)]
+        return sum(asks_for(self.facts, probe.prompt, probe.expected) for probe in shipped)
 
 
 def prepare(
@@ -154,7 +161,6 @@ def make_probes(
             seed=seed,
         )[:: DEV_ATTACKS_STRIDE if split == "dev" else 1]
     probes += [probe for probe in around.probes if probe.split == split]
-    # A general question that names a forgotten subject is a neighbour, no measure of what lies far from it.
-    subjects = [fact.subject for fact in facts if fact.subject]
-    general = [probe for probe in general_probes(split) if not contains(probe.prompt, subjects)]
+    # Such a question asks for the forgotten fact itself or its neighbour: no measure of what lies far from it.
+    general = [probe for probe in general_probes(split) if not asks_for(facts, probe.prompt, probe.expected)]
     return probes + general[: GENERAL_QUESTIONS[split]]
