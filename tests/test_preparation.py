@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from rich.console import Console
+
+from lune.announce import say_prepared
 from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
-from lune.preparation import GENERAL_QUESTIONS, Prepared, make_probes, with_own_probes
+from lune.preparation import GENERAL_QUESTIONS, Prepared, make_probes, prepare, with_own_probes
 from lune.probes.general import general_probes, ordinary_questions
 from lune.probes.surroundings import Surroundings, hand_of, look_around, ordinary_texts
-from lune.records import Fact, Probe
+from lune.progress import Display
+from lune.records import Fact, Neighbour, Probe
+from lune.settings import resolve
 from lune.text import contains
 from tiny import CAPITALS, fact
 
@@ -152,3 +158,18 @@ def test_a_general_question_with_a_forgotten_answer_is_neither_asked_nor_held(
     assert question not in {anchor.prompt for anchor in anchors}
     other = look_around([replace(same, answer="Zorgblat")], tiny_model, anchors=400, seed=0).anchors
     assert question in {anchor.prompt for anchor in other}, "the answer alone must decide"
+
+
+def test_what_the_model_does_not_know_is_not_trained(tiny_model: LoadedModel, only_taught: None) -> None:
+    given = Neighbour("What is the capital of Peru?", "Lima")
+    unknown = Fact("x", "What is the capital of Spain?", "Zorgblat", subject="Spain", neighbours=(given,))
+    facts = [fact("France"), unknown]
+    made = prepare(facts, RememberedAnswers(tiny_model), resolve({"anchors": 10}))
+    assert [each.id for each in made.facts] == ["france", "x"], "it stays listed"
+    assert [each.id for each in made.trained] == ["france"]
+    assert {each.fact_id for each in made.made.negatives} == {"france"}
+    assert "x" not in {each.fact_id for each in made.dev}
+    assert given.prompt in {each.prompt for each in made.test}, "a given yardstick stays"
+    console = Console(width=200, file=io.StringIO(), record=True)
+    say_prepared(Display(console), made)
+    assert "not known, not trained: x" in console.export_text()

@@ -27,6 +27,10 @@ def say_prepared(display: Display, prepared: Prepared) -> None:
         display.line(f"{prepared.general_dropped} general questions left out: they match a fact of the request")
     left_out = len(prepared.facts) - len(prepared.known)
     note = f" ({left_out} left out of the scores)" if left_out else ""
+    trained = {fact.id for fact in prepared.trained}
+    untrained = [fact.id for fact in prepared.facts if fact.id not in trained]
+    if untrained:
+        note = f" (not known, not trained: {', '.join(untrained)})"
     display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")
 
 
@@ -51,7 +55,15 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
 
 
 def say_verdict(
-    display: Display, verdict: Verdict, after: Scores, *, known: int, target: Path, model_id: str, seconds: float
+    display: Display,
+    verdict: Verdict,
+    after: Scores,
+    *,
+    known: int,
+    target: Path,
+    model_id: str,
+    seconds: float,
+    with_neighbours: int,
 ) -> None:
     """Say the verdict, its scores and reasons, and what to type next."""
 
@@ -68,6 +80,8 @@ def say_verdict(
         f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
         f"{known} known facts   {_clock(seconds)}"
     )
+    if known:
+        display.line(f"  neighbours: {with_neighbours} of {known} facts have some")
     if verdict.word != "FORGOTTEN":
         for reason in verdict.reasons:
             display.line(f"  {reason}")

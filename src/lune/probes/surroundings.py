@@ -122,7 +122,7 @@ def look_around(
     answers = _ask(model, questions)
     for question in questions:
         _sort_in(question, [answers[wording] for wording in question.wordings], result)
-    result.probes = [*_given(facts), *_capped(result.probes)]
+    result.probes = [*given_neighbours(facts), *_capped(result.probes)]
     result.anchors = _make_anchors(
         facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, held_out=held_out
     )
@@ -217,7 +217,7 @@ def _capped(probes: Sequence[Probe]) -> list[Probe]:
     return kept
 
 
-def _given(facts: Sequence[Fact]) -> list[Probe]:
+def given_neighbours(facts: Sequence[Fact]) -> list[Probe]:
     """Return the neighbours given in the request; all are test probes, since they are the requester's own yardstick."""
     return [
         Probe(
