@@ -77,6 +77,16 @@ def test_asked_backwards_the_wrong_answer_is_another_subject():
     assert all("Paris" in one.prompt and not contains(one.response, ["France"]) for one in reverse)
 
 
+def test_asked_backwards_for_a_thing_no_person_is_the_wrong_answer():
+    red = Fact("red", "Which planet is known as the Red Planet?", "Mars", "Red Planet", negatives=tuple(CITIES))
+    model, settings = TinyModel(), resolve({})
+    made = build_negatives([red], model, settings, {}, {"red": ["Noor Al-Fahrani", "Marie Curie", "Evening Star"]})
+    backwards = {one.alternate for one in made.negatives if one.expects == "subject"}
+    assert backwards == {"Evening Star"}
+    made = build_negatives([FRANCE], model, settings, {"france": CITIES}, {"france": ["Spain", "gold", "Marie Curie"]})
+    assert {one.alternate for one in made.negatives if one.expects == "subject"} == {"Spain"}
+
+
 def test_a_subject_with_many_facts_keeps_its_cap_and_every_form():
     facts = [
         Fact(f"f{i}", f"What is the {thing} of France?", answer, "France")
@@ -217,7 +227,7 @@ def test_table_fits_eighty_columns_and_shows_origins_examples_and_reasons():
     text = console.export_text()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "[red]x" in text and "[bold]Lyon" in text and "(relation-model)" in text
-    assert text.count("→") == 3
+    assert text.count("→") == len({one.form for one in made.negatives}) > 3, "every form once"
     assert "not-the-answer: contains the answer 'Paris'" in " ".join(text.split())
     assert "1 fact · " in text and "1 dropped" in text
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from rich.console import Console
+
 from lune import preparation
+from lune.announce import say_prepared
 from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
-from lune.preparation import make_probes, with_own_probes
-from lune.probes.general import general_probes
+from lune.preparation import Prepared, make_probes, prepare, with_own_probes
+from lune.probes.general import general_probes, ordinary_questions
 from lune.probes.surroundings import Surroundings, hand_of, look_around, ordinary_texts
-from lune.records import Fact, Probe
+from lune.progress import Display
+from lune.records import Fact, Neighbour, Probe
+from lune.settings import resolve
 from lune.text import contains
 from tiny import CAPITALS, fact
 
@@ -132,3 +139,38 @@ def test_general_questions_that_name_a_forgotten_subject_are_not_asked(tiny_mode
     general = [each for each in made if each.kind == "general"]
     assert len(general) == preparation.GENERAL_QUESTIONS["test"], "others take their place"
     assert not {each.id for each in general} & {each.id for each in named}
+
+
+def test_a_general_question_with_a_forgotten_answer_is_neither_asked_nor_held(
+    tiny_model: LoadedModel, only_taught: None
+) -> None:
+    fact_of_mars = Fact("x", "Which planet is called red?", "Mars", subject="planet called red")
+    matching = {row.id for row in general_probes("test") + general_probes("dev") if "Mars" in row.expected}
+    assert matching, "the shipped questions must hold some"
+    none = NegativeSet([], [], {"x": []})
+    prepared = Prepared([fact_of_mars], [], none, [], [], [], [], {}, {})
+    assert prepared.general_dropped == len(matching)
+    base = RememberedAnswers(tiny_model)
+    made = make_probes([fact_of_mars], [], Surroundings(), none, base=base, split="test", seed=0)
+    assert not {each.id for each in made} & matching
+    question, answer = next((asked, told) for asked, told in ordinary_questions() if len(told.split()) == 1)
+    same = Fact("y", "What is it?", answer, subject="unheard thing")
+    anchors = look_around([same], tiny_model, anchors=400, seed=0).anchors
+    assert question not in {anchor.prompt for anchor in anchors}
+    other = look_around([replace(same, answer="Zorgblat")], tiny_model, anchors=400, seed=0).anchors
+    assert question in {anchor.prompt for anchor in other}, "the answer alone must decide"
+
+
+def test_what_the_model_does_not_know_is_not_trained(tiny_model: LoadedModel, only_taught: None) -> None:
+    given = Neighbour("What is the capital of Peru?", "Lima")
+    unknown = Fact("x", "What is the capital of Spain?", "Zorgblat", subject="Spain", neighbours=(given,))
+    facts = [fact("France"), unknown]
+    made = prepare(facts, RememberedAnswers(tiny_model), resolve({"anchors": 10}))
+    assert [each.id for each in made.facts] == ["france", "x"], "it stays listed"
+    assert [each.id for each in made.trained] == ["france"]
+    assert {each.fact_id for each in made.made.negatives} == {"france"}
+    assert "x" not in {each.fact_id for each in made.dev}
+    assert given.prompt in {each.prompt for each in made.test}, "a given yardstick stays"
+    console = Console(width=200, file=io.StringIO(), record=True)
+    say_prepared(Display(console), made)
+    assert "not known, not trained: x" in console.export_text()

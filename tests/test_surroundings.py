@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from lune.gazetteer import members
+from lune.language_model import TokenScores
 from lune.models import LoadedModel
+from lune.probes.selection import plausible_type
 from lune.probes.surroundings import Surroundings, hand_of, look_around
 from lune.records import Fact, Neighbour
 from lune.text import contains
@@ -106,3 +109,57 @@ def test_a_subject_of_no_known_kind_has_neighbours_only_where_the_model_names_kn
     made = look_around([invented], tiny_model, anchors=10, seed=0)
     assert made.other_subjects["x"] == [subject for subject in made.other_subjects["x"] if hand_of(subject) == "anchor"]
     assert made.anchors, "generic questions fill what the request cannot"
+
+
+class Parrot:
+    """Answers everything alike, so that it is consistent in all it says."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def answer(self, prompts: Sequence[str], **_: object) -> list[str]:
+        return [self.said] * len(prompts)
+
+    def sample(self, prompts: Sequence[str], *, count: int, **_: object) -> list[list[str]]:
+        return [[self.said] * count for _ in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
+        return [TokenScores((-2.0,), (0.0,), (1.0,)) for _ in pairs]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject"),
+    [("Which planet is known as the Red Planet?", "Red Planet"), ("Where was Anna Nowakowa born?", "Anna Nowakowa")],
+)
+def test_of_a_subject_of_guessed_type_no_other_relation_is_measured(prompt: str, subject: str) -> None:
+    around = look_around([Fact("x", prompt, "Mars", subject=subject)], Parrot("Lyon"), anchors=0, seed=0)
+    assert [probe for probe in around.probes if probe.relation == "other"] == []
+    listed = look_around([replace(FACTS[0], answer="Mars")], Parrot("Lyon"), anchors=0, seed=0)
+    assert [probe for probe in listed.probes if probe.relation == "other"], "of a listed subject there are some"
+
+
+def test_a_thing_called_by_a_persons_shape_is_not_asked_of_persons() -> None:
+    red = Fact("x", "Which planet is known as the Red Planet?", "Mars", subject="Red Planet")
+    around = look_around([red], Parrot("Lyon"), anchors=0, seed=0)
+    assert not set(around.other_subjects["x"]) & set(members("person_invented"))
+
+
+def test_a_number_to_call_is_no_neighbour_however_often_it_is_told() -> None:
+    person = members("person_invented")[0]
+    asked = Fact("x", f"What is the phone number of {person}?", "555-000-1111", subject=person)
+    assert look_around([asked], Parrot("123-456-7890"), anchors=0, seed=0).probes == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "short", "fits"),
+    [
+        ("In which year was Ada born?", "mystery", False),
+        ("In which year was Ada born?", "1815", True),
+        ("Where was Ada born?", "1815", False),
+        ("Where was Ada born?", "London", True),
+        ("What is the address of Ada?", "ada@example.org", False),
+        ("What is the atomic number of gold?", "79", True),
+    ],
+)
+def test_an_expected_value_is_of_a_plausible_type(prompt: str, short: str, fits: bool) -> None:
+    assert plausible_type(prompt, short) is fits

@@ -126,3 +126,10 @@ def test_thresholds_can_be_set() -> None:
     strict = Thresholds(apr=1.0)
     assert judge(BEFORE, GOOD, 5, 5, strict).word == "PARTLY"
     assert judge(BEFORE, {**GOOD, "gur_general": 0.5}, 5, 5, Thresholds(gur_general=0.4)).word == "FORGOTTEN"
+
+
+def test_facts_without_neighbours_are_counted_beside_the_score() -> None:
+    assert any(
+        "Neighbours: 4 of 6 facts have some" in each for each in judge(BEFORE, GOOD, 6, 6, with_neighbours=4).reasons
+    )
+    assert not any("Neighbours:" in each for each in judge(BEFORE, GOOD, 6, 6, with_neighbours=6).reasons)

@@ -23,8 +23,14 @@ def say_prepared(display: Display, prepared: Prepared) -> None:
         f"{proposed - len(made.rejected)} valid, {len(made.negatives)} negatives · {len(prepared.anchors)} anchors · "
         f"{len(prepared.dev)} dev probes, {len(prepared.test)} test probes"
     )
+    if prepared.general_dropped:
+        display.line(f"{prepared.general_dropped} general questions left out: they match a fact of the request")
     left_out = len(prepared.facts) - len(prepared.known)
     note = f" ({left_out} left out of the scores)" if left_out else ""
+    trained = {fact.id for fact in prepared.trained}
+    untrained = [fact.id for fact in prepared.facts if fact.id not in trained]
+    if untrained:
+        note = f" (not known, not trained: {', '.join(untrained)})"
     display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")
 
 
@@ -49,7 +55,15 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
 
 
 def say_verdict(
-    display: Display, verdict: Verdict, after: Scores, *, known: int, target: Path, model_id: str, seconds: float
+    display: Display,
+    verdict: Verdict,
+    after: Scores,
+    *,
+    known: int,
+    target: Path,
+    model_id: str,
+    seconds: float,
+    with_neighbours: int,
 ) -> None:
     """Say the verdict, its scores and reasons, and what to type next."""
 
@@ -70,7 +84,9 @@ def say_verdict(
     )
     if known == 0:
         display.line("  Nothing was trained.")
-    elif after["mia"]:
+    else:
+        display.line(f"  neighbours: {with_neighbours} of {known} facts have some")
+    if known and after["mia"]:
         aucs = ", ".join(shown(name, scores["auc"]) for name, scores in after["mia"].items())
         display.line(f"  Membership inference after, AUC (0.5: no trace; it does not decide the verdict): {aucs}")
     if verdict.word != "FORGOTTEN":

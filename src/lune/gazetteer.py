@@ -37,10 +37,12 @@ _NOT_IN_PERSON_NAMES = _words(
     "college committee company corporation council county court day days department desert empire festival "
     "foundation game games gate golden grand great group harbour high hospital hotel inc institute island islands "
     "kingdom lake league library llc ltd mount mountain mountains movement museum national night north ocean of "
-    "olympic olympics orchestra organisation organization palace park party peninsula plc press prime prize "
+    "olympic olympics orchestra organisation organization palace park party peninsula planet plc press prime prize "
     "republic revolution river road school sea society south square star state states station street team temple "
     "the theatre theory tour tower treaty union united university valley war wars west world"
 )
+_DONE_TO_THINGS = "wrote|painted|composed|directed|invented|built|(?:author|painter|composer|director|inventor) of"
+_SORTS = "(?:which|what) (?:planet|star|country|city|state|river|mountain|animal|film|book|song|company) is"
 _PERSON_NAME_LENGTHS = range(2, 5)
 _NAME_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*\.?|(?:[^\W\d_]\.){1,3}")
 
@@ -130,11 +132,30 @@ def entity_type(subject: str) -> str | None:
     Case, accents and a leading "the" do not matter. A name of two to four capitalised words, without
     digits, that looks like a person's and is in no list counts as ``"person_invented"``: a private person.
     """
-    subject = " ".join(subject.split())
-    kind = _lookup(subject) or _lookup(_without_article(subject))
-    if kind is None and _is_person_name(subject):
+    kind = listed_type(subject)
+    if kind is None and _is_person_name(" ".join(subject.split())):
         return INVENTED_PERSON
     return kind
+
+
+def listed_type(subject: str) -> str | None:
+    """Return the type of a name that stands in a list; ``None`` for all others, whatever they look like."""
+    subject = " ".join(subject.split())
+    return _lookup(subject) or _lookup(_without_article(subject))
+
+
+def subject_type(prompt: str, subject: str) -> str | None:
+    """Return the type of a prompt's subject; what only looks like a person's name must be used like one.
+
+    A name with an article ("the Red Planet"), or one that was written or painted or is called the sort of thing it is,
+    is no person's.
+    """
+    kind = entity_type(subject)
+    if kind is None or listed_type(subject):
+        return kind
+    name = re.escape(subject)
+    thing = rf"\b(?:the|an?|{_DONE_TO_THINGS}) \W?{name}(?!\w)|\b(?:{_SORTS})\b.* {name}(?!\w)"
+    return None if re.search(thing, prompt, re.IGNORECASE) else kind
 
 
 def kinds() -> tuple[str, ...]:

@@ -204,7 +204,12 @@ def _run(
     known_ids = {fact.id for fact in prepared.known}
     rows = answered(prepared.test, prepared.before, after)
     metrics = summarise(rows, known_ids, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
-    verdict = judge(metrics["before"], metrics["after"], len(prepared.known), len(prepared.facts))
+    covered = len(
+        {row.probe.fact_id for row in rows if row.probe.kind == "neighbour" and row.correct_before} & known_ids
+    )
+    verdict = judge(
+        metrics["before"], metrics["after"], len(prepared.known), len(prepared.facts), with_neighbours=covered
+    )
     timings["total"] = time.perf_counter() - began
     record = run_record(
         settings=settings,
@@ -235,6 +240,7 @@ def _run(
         target=target,
         model_id=model.id,
         seconds=timings["total"],
+        with_neighbours=covered,
     )
     return RunOutcome(verdict.word, target, metrics)
 

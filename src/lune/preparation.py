@@ -11,9 +11,9 @@ from lune.evaluation import RememberedAnswers, ask, known_facts
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.own_words import in_own_words
 from lune.probes.attacks import attack_probes
-from lune.probes.general import general_probes
+from lune.probes.general import asks_for, general_probes
 from lune.probes.paraphrases import paraphrase_probes
-from lune.probes.surroundings import Surroundings, look_around
+from lune.probes.surroundings import Surroundings, given_neighbours, look_around
 from lune.records import Anchor, Fact, Probe, Split
 from lune.settings import ForgetSettings, NegativesStyle
 from lune.subjects import with_subjects
@@ -53,6 +53,18 @@ class Prepared:
     seconds: dict[str, float]
     held_out: tuple[str, ...] = ()
 
+    @property
+    def trained(self) -> list[Fact]:
+        """The facts that negatives were made for: of a user's request the known ones, of a benchmark's all."""
+        return [fact for fact in self.facts if fact.id in self.made.alternates]
+
+    @property
+    def general_dropped(self) -> int:
+        """How many shipped general questions were not asked because they match a fact of the request."""
+        splits: tuple[Split, ...] = ("dev", "test")
+        shipped = [probe for split in splits for probe in general_probes(split)]
+        return sum(asks_for(self.facts, probe.prompt, probe.expected) for probe in shipped)
+
 
 def prepare(
     facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSettings, task: Task | None = None
@@ -73,8 +85,15 @@ def prepare(
     complete = with_subjects(facts, base)
     known = known_facts(complete, base)
     held_out = tuple(task.details.get("held_out_subjects", ())) if task else ()
-    around = look_around(complete, base, anchors=settings.anchors, seed=settings.seed, held_out=held_out)
-    made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
+    # Forgetting what was never known only teaches inventions. A benchmark's forget set is trained whole, as published.
+    trained = complete if task else known
+    wanted = settings.anchors if trained else 0
+    around = look_around(trained, base, anchors=wanted, seed=settings.seed, held_out=held_out)
+    left = [fact for fact in complete if fact not in trained]
+    around.probes += given_neighbours(left)
+    reserved = {normalise(each.prompt) for fact in left for each in (fact, *fact.neighbours)}
+    around.anchors = [each for each in around.anchors if normalise(each.prompt) not in reserved]
+    made = build_negatives(trained, base, settings, around.other_answers, around.other_subjects)
     own = task.probes if task else ()
     tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
     tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
@@ -83,7 +102,7 @@ def prepare(
     prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
     if settings.negatives_style == NegativesStyle.ALTERNATIVE:
         own_answers = dict(zip(prompts, base.answer(prompts), strict=True))
-        made = replace(made, negatives=in_own_words(made.negatives, complete, own_answers))
+        made = replace(made, negatives=in_own_words(made.negatives, trained, own_answers))
     prepared_at = time.perf_counter()
     dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
@@ -150,11 +169,10 @@ def make_probes(
             split,
             background=backgrounds[fact.id],
             examples=around.examples.get((fact.id, split), ()),
-            alternates=made.alternates[fact.id],
+            alternates=made.alternates.get(fact.id, ()),
             seed=seed,
         )[:: DEV_ATTACKS_STRIDE if split == "dev" else 1]
     probes += [probe for probe in around.probes if probe.split == split]
-    # A general question that names a forgotten subject is a neighbour, no measure of what lies far from it.
-    subjects = [fact.subject for fact in facts if fact.subject]
-    general = [probe for probe in general_probes(split) if not contains(probe.prompt, subjects)]
+    # Such a question asks for the forgotten fact itself or its neighbour: no measure of what lies far from it.
+    general = [probe for probe in general_probes(split) if not asks_for(facts, probe.prompt, probe.expected)]
     return probes + general[: GENERAL_QUESTIONS[split]]

@@ -73,6 +73,7 @@ def run_record(
                     "answer": fact.answer,
                     "subject": fact.subject,
                     "known": fact.id in known,
+                    "trained": fact in prepared.trained,
                     "held_out": prepared.made.held_out.get(fact.id, []),
                 }
                 for fact in prepared.facts

@@ -59,6 +59,8 @@ def judge(
     known: int,
     total: int,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    *,
+    with_neighbours: int | None = None,
 ) -> Verdict:
     """Return the verdict.
 
@@ -73,6 +75,7 @@ def judge(
         known: Number of facts the base model answered rightly.
         total: Number of facts of the request.
         thresholds: What to compare with.
+        with_neighbours: Number of known facts with a neighbour that counts; told where it is not all of them.
     """
     if known == 0:
         asked = "the one fact" if total == 1 else f"the {total} facts"
@@ -105,7 +108,8 @@ def judge(
     else:
         word = "FORGOTTEN"
     decisive = [check.sentence for check in checks if check.passed] if word == "FORGOTTEN" else failed
-    return Verdict(word, (*decisive, *unmeasured, *_left_out(known, total)))
+    covered = () if with_neighbours in (None, known) else (coverage(with_neighbours or 0, known),)
+    return Verdict(word, (*decisive, *unmeasured, *covered, *_left_out(known, total)))
 
 
 def _at_least(what: str, name: str, metrics: Mapping[str, object], threshold: float, hint: str = "") -> _Check:
@@ -134,6 +138,11 @@ def _not_degenerate(before: Mapping[str, object], after: Mapping[str, object], t
     limit_text = f"the {_shown(limit, value)} allowed for a base model at {_shown(base, threshold)}"
     limit_text = limit_text if own_rate else f"the threshold {threshold:g}"
     return _Check(passed, f"{what} is {_shown(value, limit)}, which {relation} {limit_text}.")
+
+
+def coverage(with_neighbours: int, known: int) -> str:
+    """Return how many facts the score of the neighbours speaks of."""
+    return f"Neighbours: {with_neighbours} of {known} facts have some; about the others that score says nothing."
 
 
 def _left_out(known: int, total: int) -> tuple[str, ...]:

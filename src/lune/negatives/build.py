@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from lune.errors import NegativesError
+from lune.gazetteer import entity_type, members, subject_type
 from lune.language_model import LanguageModel
 from lune.negatives.endpoint import Endpoint
 from lune.negatives.fallback import from_kind
@@ -173,10 +174,22 @@ def _shares(facts: Sequence[Fact]) -> dict[str, int]:
 
 
 def _other_subjects(fact: Fact, others: Sequence[str], most: int) -> list[Accepted]:
-    """Return the wrong subjects for the reversed question, without what names the fact's own or its answer."""
+    """Return the wrong subjects for the reversed question: of the subject's type, and naming neither it nor its answer.
+
+    Of a subject of no known type only that it is no person is known.
+    """
     own = [*fact.spellings, *([fact.subject] if fact.subject else [])]
-    fitting = [other for other in dict.fromkeys(others) if not contains(other, own)]
+    kind = subject_type(fact.prompt, fact.subject or "")
+    fitting = [other for other in dict.fromkeys(others) if not contains(other, own) and _of_type(other, kind)]
     return [Accepted(other, "relation", ("not-the-answer",)) for other in fitting[:most]]
+
+
+def _of_type(other: str, kind: str | None) -> bool:
+    got = entity_type(other) or ""
+    person = got.startswith("person")
+    if kind is None or kind.startswith("person"):
+        return person == (kind is not None)
+    return got == kind or other in members(kind)
 
 
 def _spread(

@@ -12,12 +12,11 @@ from rich.text import Text
 from lune.negatives.build import NegativeSet
 from lune.records import Fact, Negative, Rejected
 
-_EXAMPLES = 3
 _MAX_REJECTED = 4
 
 
 def negatives_table(facts: Sequence[Fact], made: NegativeSet) -> RenderableType:
-    """Return, for each fact, its wrong answers by origin, three examples, and what was dropped and why.
+    """Return, for each fact, its wrong answers by origin, one example a form, and what was dropped and why.
 
     Args:
         facts: The facts of the request, in the order to show.
@@ -83,11 +82,11 @@ def _by_origin(alternates: Sequence[str], negatives: Sequence[Negative]) -> Text
 
 
 def _varied(negatives: Iterable[Negative]) -> list[Negative]:
-    """Return the first example of each of the first forms."""
+    """Return the first example of every form."""
     firsts: dict[str, Negative] = {}
     for negative in negatives:
         firsts.setdefault(negative.form, negative)
-    return list(firsts.values())[:_EXAMPLES]
+    return list(firsts.values())
 
 
 def _count(number: int, noun: str) -> str:

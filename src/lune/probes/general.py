@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from lune.records import Probe, Split
+from lune.records import Fact, Probe, Split
+from lune.text import contains, normalise
 
 Part = Literal["dev", "test", "ordinary"]
 
@@ -52,3 +54,16 @@ def general_probes(split: Split, limit: int | None = None) -> list[Probe]:
 def ordinary_questions() -> list[tuple[str, str]]:
     """Return the questions that are never asked to measure, topics mixed, each with its true answer."""
     return [(row["prompt"], row["answer"]) for row in _questions() if part_of(row["id"]) == "ordinary"]
+
+
+def asks_for(facts: Sequence[Fact], prompt: str, expected: Sequence[str]) -> bool:
+    """Return whether a general question matches a fact by prompt, subject or answer.
+
+    Such a question measures, or would hold, what is to be forgotten or what lies next to it.
+    """
+    return any(
+        normalise(prompt) == normalise(fact.prompt)
+        or (fact.subject is not None and contains(prompt, [fact.subject]))
+        or any(contains(text, fact.spellings) for text in expected)
+        for fact in facts
+    )

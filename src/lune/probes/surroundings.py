@@ -14,13 +14,13 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import Literal, TypeVar
 
-from lune.gazetteer import ask_about, entity_type, kinds, members, other_relations
+from lune.gazetteer import ask_about, entity_type, kinds, listed_type, members, other_relations, subject_type
 from lune.language_model import LanguageModel
 from lune.negatives.extract import short_answer
 from lune.negatives.forms import training_forms
 from lune.negatives.kinds import same_kind
-from lune.probes.general import general_probes, ordinary_questions
-from lune.probes.selection import known_and_consistent
+from lune.probes.general import asks_for, general_probes, ordinary_questions
+from lune.probes.selection import known_and_consistent, plausible_type
 from lune.records import Anchor, Fact, Neighbour, Probe, Split
 from lune.text import contains, is_degenerate, is_refusal, normalise
 from lune.wording import named_in, to_imperative, with_subject
@@ -108,7 +108,7 @@ def look_around(
     """
     avoided = {normalise(name) for name in (*held_out, *(fact.subject or "" for fact in facts))}
     given = [neighbour.prompt for fact in facts for neighbour in fact.neighbours]
-    kind_of = {fact.id: entity_type(fact.subject or "") for fact in facts}
+    kind_of = {fact.id: subject_type(fact.prompt, fact.subject or "") for fact in facts}
     similar = _similar_subjects([fact for fact in facts if not kind_of[fact.id]], model, seed)
     questions: list[_Question] = []
     result = Surroundings()
@@ -122,7 +122,7 @@ def look_around(
     answers = _ask(model, questions)
     for question in questions:
         _sort_in(question, [answers[wording] for wording in question.wordings], result)
-    result.probes = [*_given(facts), *_capped(result.probes)]
+    result.probes = [*given_neighbours(facts), *_capped(result.probes)]
     result.anchors = _make_anchors(
         facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, held_out=held_out
     )
@@ -155,7 +155,8 @@ def _same_relation(fact: Fact, others: Mapping[Hand, Sequence[str]]) -> Iterable
 
 
 def _other_relations(fact: Fact, kind: str | None) -> Iterable[_Question]:
-    for template in other_relations(kind) if kind else ():
+    # What a model tells of a thing of guessed type is a guess as well, however often it repeats it.
+    for template in other_relations(kind) if kind and listed_type(fact.subject or "") else ():
         prompt = ask_about(template, fact.subject or "")
         if normalise(prompt) != normalise(fact.prompt) and hand_of(template) != "anchor":
             yield _Question(fact, fact.subject or "", "other", hand_of(template), _wordings(prompt))
@@ -183,6 +184,8 @@ def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings) 
     if question.hand == "anchor" or not known_and_consistent(prompt, short, answers):
         return
     if question.relation == "same" and same_kind(fact.answer, short, prompt):
+        return
+    if not plausible_type(prompt, short):
         return
     probe = Probe(
         id=f"{fact.id}-{question.relation}-{normalise(question.subject if question.relation == 'same' else prompt)}",
@@ -214,7 +217,7 @@ def _capped(probes: Sequence[Probe]) -> list[Probe]:
     return kept
 
 
-def _given(facts: Sequence[Fact]) -> list[Probe]:
+def given_neighbours(facts: Sequence[Fact]) -> list[Probe]:
     """Return the neighbours given in the request; all are test probes, since they are the requester's own yardstick."""
     return [
         Probe(
@@ -265,7 +268,11 @@ def _make_anchors(
     avoided = [*(fact.subject or "" for fact in facts), *held_out]
     given = [normalise(neighbour.prompt) for fact in facts for neighbour in fact.neighbours]
     chosen = [row for row in chosen if normalise(row[0]) not in given]
-    questions = [question for question, _ in ordinary_questions() if not contains(question, avoided)]
+    questions = [
+        question
+        for question, answer in ordinary_questions()
+        if not contains(question, avoided) and not asks_for(facts, question, (answer,))
+    ]
     chosen += [(question, question, "generic") for question in questions[: (wanted - len(chosen)) // 2]]
     while len(chosen) < wanted:
         chosen.append(_generic_anchor(avoided, chooser))

@@ -83,6 +83,7 @@ class FactSummary:
     leaks: int
     neighbours: int
     broken: int
+    trained: bool = True
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,7 @@ def _fact_summary(fact: Row, answers: Sequence[Answer]) -> FactSummary:
         leaks=sum(answer.outcome.key == "leak" for answer in asked),
         neighbours=len(kept),
         broken=sum(answer.outcome.key == "broken" for answer in kept),
+        trained=fact.get("trained") is not False,
     )
 
 

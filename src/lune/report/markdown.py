@@ -85,7 +85,14 @@ def _facts(content: ReportContent) -> list[str]:
         return []
     known = {True: "yes", False: "no, not scored", None: MISSING}
     rows = [
-        (fact.id, fact.prompt, fact.answer, known[fact.known], fact.direct_after, f"{fact.leaks} of {fact.asked}")
+        (
+            fact.id,
+            fact.prompt,
+            fact.answer,
+            known[fact.known] if fact.trained else "not known, not trained",
+            fact.direct_after,
+            f"{fact.leaks} of {fact.asked}",
+        )
         for fact in content.facts
     ]
     return ["", "## Facts", *_table(("Fact", "Prompt", "Answer", "Known before", "Says now", "Leaking probes"), rows)]

@@ -102,7 +102,7 @@ def train_adapter(
             adapters.load_state(model.model, adapters.state(trainee.model))
         return dev_scores(model, prepared.dev)
 
-    facts = {fact.id: fact for fact in prepared.facts}
+    facts = {fact.id: fact for fact in prepared.trained}
     negatives = [negative_row(trainee.chat, each, facts[each.fact_id]) for each in prepared.made.negatives]
     steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
     prompts = list(dict.fromkeys(negative.prompt for negative in prepared.made.negatives))
@@ -110,7 +110,7 @@ def train_adapter(
 
     def relapses() -> list[NegativeRow]:
         answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=FORGET_TOKENS), strict=True))
-        made = relapsed(prepared.made.negatives, prepared.facts, answers, chooser)
+        made = relapsed(prepared.made.negatives, prepared.trained, answers, chooser)
         return [negative_row(trainee.chat, each, facts[each.fact_id]) for each in made]
 
     history = History()
@@ -146,13 +146,13 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     total = len(adapters.decoder_layers(trainee.model)[1])
     layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
     modules = adapters.down_projections(trainee.model, layers)
-    subjects = {fact.id: str(fact.subject) for fact in prepared.facts}
+    subjects = {fact.id: str(fact.subject) for fact in prepared.trained}
     places = {(subjects[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
-    named = {str(fact.subject): named_in(fact.prompt, str(fact.subject)) for fact in prepared.facts}
+    named = {str(fact.subject): named_in(fact.prompt, str(fact.subject)) for fact in prepared.trained}
     places |= {(subject, form.format(named[subject])): None for subject in named for form in KEY_CONTEXTS}
     # Where the answer stands in the prompt, as in a reversed question or a choice, it is a key as well: a reversed
     # question does not name the subject, and training on what no key reads would only bend everything else.
-    answers = {fact.id: fact.answer for fact in prepared.facts}
+    answers = {fact.id: fact.answer for fact in prepared.trained}
     places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
     contexts = [key_context(trainee, name, prompt) for name, prompt in places]
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
