@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -389,11 +390,12 @@ def test_a_signal_ends_the_command_with_its_status_and_leaves_nothing(number: si
     finally:
         signal.signal(signal.SIGINT, inherited)
     assert process.stdin is not None
-    # /proc tells when the command waits for its input; without it a second is long enough.
-    waits = Path(f"/proc/{process.pid}/wchan")
-    for _ in range(50):
+    # Where /proc tells, the command is ready when it has a handler for SIGTERM; elsewhere some seconds are enough.
+    handled = Path(f"/proc/{process.pid}/status")
+    for _ in range(400 if handled.exists() and "SigCgt" in handled.read_text() else 50):
         time.sleep(0.05)
-        if waits.exists() and "pipe" in waits.read_text():
+        caught = re.search(r"SigCgt:\s*(\w+)", handled.read_text()) if handled.exists() else None
+        if caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
             break
     time.sleep(0.2)
     process.send_signal(number)
