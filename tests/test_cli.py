@@ -99,7 +99,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
         ("forget facts.jsonl --config .", "error[bad-config]: . is a folder, not a file."),
         ("forget facts.jsonl --out /proc/run", "error[bad-output]: /proc/run cannot be written: "),
         ("forget facts.jsonl --out facts.jsonl", "error[bad-output]: The output folder facts.jsonl exists already."),
-        ("forget facts.jsonl --out . --force", "error[bad-output]: . is not a run folder (it has no run.json), so --f"),
+        ("forget facts.jsonl --out . --force", "error[bad-output]: --out is empty or the current folder"),
         (
             "demo --recipe luna",
             "error[bad-config]: --recipe: got 'luna'; allowed: lune, lune-paper. Did you mean: lune",

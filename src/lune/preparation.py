@@ -91,7 +91,8 @@ def prepare(
     around = look_around(trained, base, anchors=wanted, seed=settings.seed, held_out=held_out)
     left = [fact for fact in complete if fact not in trained]
     around.probes += given_neighbours(left)
-    reserved = {normalise(each.prompt) for fact in left for each in (fact, *fact.neighbours)}
+    reserved = {normalise(fact.prompt) for fact in left}
+    reserved |= {normalise(neighbour.prompt) for fact in left for neighbour in fact.neighbours}
     around.anchors = [each for each in around.anchors if normalise(each.prompt) not in reserved]
     made = build_negatives(trained, base, settings, around.other_answers, around.other_subjects)
     own = task.probes if task else ()

@@ -86,7 +86,7 @@ class ForgetSettings(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
     passes: int = Field(4, ge=1, le=1000, description="Most passes over the negatives.")
     batch_size: int = Field(8, ge=1, le=4096, description="Negatives in one step, over all processes.")
-    anchors: int = Field(160, ge=0, description="Self-made questions whose base answers are held by KL; 0 for none.")
+    anchors: int = Field(200, ge=0, description="Self-made questions whose base answers are held by KL; 0 for none.")
     anchor_weight: float = Field(6.0, ge=0, description="Weight of the KL to the base model on the anchors.")
     rejection_weight: float = Field(
         2.0, ge=0, description="Weight of pushing down the true answer where the way to it parts from the negative one."
