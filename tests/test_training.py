@@ -336,9 +336,9 @@ def scores(usr: float, apr: float, neighbour: float = 1.0, general: float = 1.0,
     return DevScores(usr, apr, neighbour, general, degenerate)
 
 
-def steered(*evaluations: DevScores, max_drop: float = 0.005) -> tuple[Steering, list[str | None]]:
+def steered(*evaluations: DevScores, max_drop: float = 0.005, paced: bool = False) -> tuple[Steering, list[str | None]]:
     """Feed evaluations to a steering, with the step's number as the adapter; return it and what it said each time."""
-    steering = Steering(max_drop)
+    steering = Steering(max_drop, paced=paced)
     said = []
     for step, each in enumerate(evaluations, 1):
         steering.record(step, each, {"step": torch.tensor(step)})
@@ -398,3 +398,12 @@ def test_a_collapsed_model_stops_the_run() -> None:
     _, said = steered(scores(1.0, 1.0, degenerate=COLLAPSE + 0.1))
     assert said[0] is not None
     assert said[0].startswith("collapse: 60%")
+
+
+def test_a_paced_run_ends_with_the_third_pass_that_brings_nothing() -> None:
+    better, worse = scores(0.8, 0.8), scores(0.4, 0.4)
+    assert steered(scores(0.5, 0.5), better, worse, paced=True)[1] == [
+        None, None, "the last pass brought no better adapter",
+    ]  # fmt: skip
+    assert steered(better, worse, paced=True)[1] == [None, None]
+    assert steered(better, worse, worse)[1] == [None, None, None]

@@ -53,6 +53,9 @@ from lune.text import contains
 from lune.training.session import Trained, train_adapter
 from lune.verdict import judge
 
+RELOAD_PROBES = 8
+"""Dev probes that a reloaded adapter must answer as the trained one did, beside the plain questions."""
+
 
 @dataclass(frozen=True)
 class RunOutcome:
@@ -259,7 +262,7 @@ def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tu
     Raises:
         RunError: When the reloaded adapter answers differently from the trained one.
     """
-    prompts = [fact.prompt for fact in prepared.facts] + [probe.prompt for probe in prepared.dev][:24]
+    prompts = [fact.prompt for fact in prepared.facts] + [probe.prompt for probe in prepared.dev][:RELOAD_PROBES]
     expected = model.answer(prompts)
     adapters.save(model.model, folder)
     write_text(folder / "README.md", adapters.card(model))

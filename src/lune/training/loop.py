@@ -91,7 +91,7 @@ def train(
         warmup=settings.warmup,
         max_grad_norm=settings.max_grad_norm,
     )
-    steering = Steering(settings.max_utility_drop)
+    steering = Steering(settings.max_utility_drop, paced=settings.release > 0)
     chooser = random.Random(settings.seed)
     anchor_stream = _endless(anchors, chooser)
     pace = Pace(len(negatives), settings.release, chooser)

@@ -16,6 +16,8 @@ MOST_DEGENERATE = 0.10
 """Share of degenerate dev answers up to which an adapter is acceptable; the verdict's own threshold."""
 NOISE = 0.06
 """Differences of rank that one or two dev probes make."""
+PACED_PASSES = 3
+"""Passes a paced run makes before it may end because the last one brought nothing."""
 PATIENCE = 3
 """Evaluations without a better adapter after which a run that has forgotten stops."""
 
@@ -46,12 +48,14 @@ class Steering:
 
     Attributes:
         max_drop: Largest accepted drop of dev GUR; LUNE Sec. 4: 0.005.
+        paced: Whether negatives rest once they have done their work, so that late passes hold little that is new.
         best: The adapter's tensors at the best evaluation, None before the first.
         best_step: The step of that evaluation.
         highest: The highest rank seen.
     """
 
     max_drop: float
+    paced: bool = False
     best: Mapping[str, torch.Tensor] | None = None
     best_step: int = 0
     best_scores: DevScores | None = None
@@ -90,6 +94,8 @@ class Steering:
         # Everything is forgotten: more passes can only cost utility.
         if scores.usr >= USR_GOAL and scores.apr >= APR_GOAL and self.since_best >= 1:
             return "dev probes forgotten; utility no longer improves"
+        if self.paced and self.evaluations >= PACED_PASSES and self.since_best >= 1:
+            return "the last pass brought no better adapter"
         if best and best.usr >= USR_GOAL and self.since_best >= PATIENCE:
             return f"no better adapter in {PATIENCE} evaluations"
         return None
