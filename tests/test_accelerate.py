@@ -28,7 +28,8 @@ from lune.probes import surroundings
 
 preparation.GENERAL_QUESTIONS = GENERAL_QUESTIONS
 surroundings.BEST_KNOWN = len(CAPITALS)
-print("process", os.environ.get("RANK", "0"), "of", os.environ.get("WORLD_SIZE", "1"), flush=True)
+# One write: the launcher unbuffers the processes, and print would write the line and its end apart.
+os.write(1, f"process {os.environ.get('RANK', '0')} of {os.environ.get('WORLD_SIZE', '1')}\\n".encode())
 status = main(sys.argv[1:])
 sys.exit(0 if status in (0, 1) else status)
 """
