@@ -103,6 +103,15 @@ def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
         load_model(str(tmp_path / "no" / "such"))
 
 
+def test_a_mistyped_model_is_met_with_the_near_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "small-llama").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"Did you mean: smollm2-135m\?"):
+        load_model("smolm2-135m")
+    with pytest.raises(ModelError, match=r"Did you mean: models/small-llama\?"):
+        load_model("models/smal-llama")
+
+
 def test_damaged_weights_are_an_error_of_the_model(tiny_folder: Path, tmp_path: Path) -> None:
     for path in tiny_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

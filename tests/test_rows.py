@@ -57,21 +57,22 @@ def test_rejection_is_the_log_of_one_minus_the_probability_at_each_way() -> None
     # Two rows of two and one response tokens over three words; ways: row 0 at token 1 to word 2, row 1 at 0 to word 0.
     probabilities = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.2, 0.7], [0.25, 0.25, 0.5]])
     rows = [NegativeRow(Encoded((1,), (1, 1)), ((1, 2),)), NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
-    loss = true_answer_rejection(probabilities.log(), rows)
+    loss = true_answer_rejection(probabilities.log(), torch.zeros(3), rows)
     assert math.isclose(float(loss), -math.log(1 - 0.7) - math.log(1 - 0.25), rel_tol=1e-5)
 
 
 def test_rejection_is_zero_once_the_true_answer_is_impossible_and_finite_when_it_is_certain() -> None:
     row = [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
-    assert float(true_answer_rejection(torch.tensor([[-100.0, 0.0]]), row)) < 1e-6
-    assert math.isfinite(float(true_answer_rejection(torch.tensor([[0.0, -100.0]]), row)))
+    assert float(true_answer_rejection(torch.tensor([[-100.0, 0.0]]), torch.zeros(1), row)) < 1e-6
+    assert math.isfinite(float(true_answer_rejection(torch.tensor([[0.0, -100.0]]), torch.zeros(1), row)))
 
 
 def test_the_more_certain_the_true_answer_the_stronger_the_push() -> None:
     pushes = []
     for logit in (2.0, 10.0, 20.0):
         logits = torch.tensor([[logit, 0.0, 0.0]], requires_grad=True)
-        true_answer_rejection(logits.log_softmax(-1), [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]).backward()
+        row = [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
+        true_answer_rejection(logits, logits.logsumexp(-1), row).backward()
         assert logits.grad is not None
         pushes.append(float(logits.grad[0, 0]))
     assert 0.5 < pushes[0] < pushes[1] <= pushes[2] <= 1.001
@@ -85,4 +86,5 @@ def test_a_negative_is_told_by_its_likeliest_true_answer() -> None:
         NegativeRow(Encoded((1,), (1,)), ((0, 2),)),
     ]
     # Without a way nothing is known, so the negative counts as told.
-    torch.testing.assert_close(true_answer_probability(probabilities.log(), rows), torch.tensor([0.7, 1.0, 0.1]))
+    told = true_answer_probability(probabilities.log(), torch.zeros(4), rows)
+    torch.testing.assert_close(told, torch.tensor([0.7, 1.0, 0.1]))

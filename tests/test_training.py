@@ -278,7 +278,7 @@ def test_lune_is_the_cross_entropy_on_negative_tokens() -> None:
 
 def divergence(base: torch.Tensor, ours: torch.Tensor, k: int) -> torch.Tensor:
     top = base.topk(k)
-    return anchor_divergence(ours, top.indices, top.values)
+    return anchor_divergence(ours.gather(-1, top.indices), top.values)
 
 
 def exact(base: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,12 @@ are imported when first used, so that ``import lune`` and ``lune --help`` do not
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lune.pipeline import evaluate, forget
+    from lune.pipeline import forget
+    from lune.reevaluation import evaluate
 
 __version__ = "0.1.0"
 
@@ -19,16 +21,14 @@ __all__ = ["__version__", "evaluate", "forget"]
 # Where it is installed, PEFT imports it at once, and it warns of kernels that nothing here needs.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-_LAZY = frozenset({"evaluate", "forget"})
+_LAZY = {"evaluate": "lune.reevaluation", "forget": "lune.pipeline"}
 
 
 def __getattr__(name: str) -> object:
     """Import ``forget`` and ``evaluate`` when they are first asked for."""
     if name not in _LAZY:
         raise AttributeError(f"module 'lune' has no attribute '{name}'")
-    from lune import pipeline
-
-    return getattr(pipeline, name)
+    return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

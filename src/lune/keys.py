@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lune.adapters import sizes
+from lune.adapters import decoder_layers, sizes
 from lune.batching import Batch, batches, last_positions, prefix_cache, within_window
 from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
@@ -79,13 +79,29 @@ def whitened_keys(
     subjects = list(dict.fromkeys(context.subject for context in contexts))
     result: dict[str, Tensor] = {}
     for group in _groups(loaded, modules):
-        read = _read(loaded, group, contexts)
-        apart = _read(loaded, group, others) if others else {}
+        with _only_up_to(loaded, group):
+            read = _read(loaded, group, contexts)
+            apart = _read(loaded, group, others) if others else {}
+            moments = _second_moments(loaded, group, texts)
         owners = torch.tensor([subjects.index(context.subject) for context in contexts])
-        for name, (ordinary, diagonal) in _second_moments(loaded, group, texts).items():
+        for name, (ordinary, diagonal) in moments.items():
             near = OTHERS_WEIGHT * apart[name].T @ apart[name] / len(apart[name]) if others else 0.0
             result[name] = _whiten(read[name], owners, ordinary + near, RIDGE * diagonal)
     return result
+
+
+@contextmanager
+def _only_up_to(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[None]:
+    """Leave out the decoder layers after the last of ``modules``: what they would compute is not read."""
+    name, layers = decoder_layers(loaded.model)
+    inside = [place for place in range(len(layers)) for module in modules if module.startswith(f"{name}.{place}.")]
+    parent, _, attribute = name.rpartition(".")
+    holder = loaded.model.get_submodule(parent)
+    setattr(holder, attribute, layers[: max(inside, default=len(layers)) + 1])
+    try:
+        yield
+    finally:
+        setattr(holder, attribute, layers)
 
 
 def _whiten(read: Tensor, owners: Tensor, moment: Tensor, ridge: float) -> Tensor:
@@ -201,5 +217,18 @@ def _second_moments(
 
 def _add(moments: dict[str, Tensor], name: str, inputs: Tensor, *, weight: float = 1.0) -> None:
     x = inputs.float()
-    product = (x.T @ x).cpu() * weight
-    moments[name] = moments[name] + product if name in moments else product
+    # Half precision inputs are exact in what "medium" makes of them, and a CPU then takes its fast kernels.
+    with _precision("highest" if inputs.dtype == torch.float32 else "medium"):
+        product = (x.T @ x).cpu()
+    moments[name] = moments[name].add_(product, alpha=weight) if name in moments else product * weight
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Let float32 matrix products be computed in the precision that torch calls ``name``."""
+    usual = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(usual)

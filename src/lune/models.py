@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import model_info, try_to_load_from_cache
+from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import (
@@ -27,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from lune.builtin import GGUF_SHA256, UPSTREAM_ID, built_in_folder
 from lune.chat import ChatFormat, Conversation, Encoded
-from lune.errors import ModelError
+from lune.errors import ModelError, did_you_mean
 from lune.generation import Chooser, decode
 from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
 from lune.language_model import MAX_NEW_TOKENS, TokenScores
@@ -37,6 +38,9 @@ from lune.settings import BUILT_IN_MODEL
 
 GENERATION_BATCH = 96
 SCORING_BATCH = 32
+HUB_TIMEOUT = 10.0
+"""Seconds the hub has to say whether it has a model."""
+_MODELS = f"give a hub id, a local folder with config.json and weights, or '{BUILT_IN_MODEL}' (built in)"
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
@@ -148,12 +152,17 @@ class LoadedModel:
         Greedy answers of a small model in bfloat16 change with the batch they are computed in, so on a CPU
         answers are taken in float32 while training uses what the hardware does fast.
         """
-        if dtype == self.dtype:
-            return self
-        twin = copy.deepcopy(self.model)
-        unpack_linears(twin)
-        twin = twin.to(dtype)
-        return LoadedModel(twin, self.tokenizer, self.id, self.source, self.revision, self.sha256)
+        return self if dtype == self.dtype else self.copied(dtype)
+
+    def copied(self, dtype: torch.dtype) -> LoadedModel:
+        """Return a copy in ``dtype`` that may be changed, fast to train where it is."""
+        network = copy.deepcopy(self.model)
+        unpack_linears(network)
+        network = network.to(dtype)
+        if self.device.type == "cpu":
+            # Rows are short: torch's fused attention for CPUs goes back through them slower than plain products do.
+            network.set_attn_implementation("eager")
+        return replace(self, model=network)
 
     def reply(self, conversations: Sequence[Conversation], *, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
         """Return the greedy answer to each conversation, without the opening that was put into its mouth."""
@@ -204,6 +213,7 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     source = str(built_in_folder()) if model_id == BUILT_IN_MODEL else model_id
+    _check_exists(source)
     where = pick_device(device)
     # transformers' types know nothing of what output_loading_info returns.
     factory: Any = AutoModelForCausalLM
@@ -239,20 +249,47 @@ def _parameters(source: str) -> int:
     return sum(parameter.numel() for parameter in empty.parameters())
 
 
-def _not_loaded(model_id: str, error: Exception) -> ModelError:
-    # A line that only announces a list says nothing without it.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    first_line = " ".join(lines) if lines[0].endswith(":") else lines[0]
-    if Path(model_id).is_dir():
-        what = f"The folder '{model_id}' does not hold a causal language model: {first_line}"
-    elif _HUB_ID.fullmatch(model_id):
-        what = f"The model '{model_id}' could not be loaded: it is no local folder, and the hub gave: {first_line}"
+def _check_exists(source: str) -> None:
+    """Ask once whether there is such a model: transformers would ask for every file of it, a minute without a network.
+
+    Raises:
+        ModelError: When it is neither a folder nor in the hub's cache, and the hub does not have it or is not reached.
+    """
+    if Path(source).is_dir():
+        return
+    if not _HUB_ID.fullmatch(source):
+        raise _no_such_model(source, f"There is no model folder '{source}'.")
+    if isinstance(try_to_load_from_cache(source, CONFIG_NAME), str):
+        return
+    try:
+        model_info(source, timeout=HUB_TIMEOUT)
+    except RepositoryNotFoundError:
+        what = f"There is no model '{source}': no local folder, nor a public repository of the hub."
+    except Exception as error:  # the hub's own HTTP library is another one in each of its versions
+        what = f"There is no local folder '{source}', and the hub could not be asked: {_first_line(error).rstrip('.')}."
     else:
-        what = f"There is no model folder '{model_id}'."
-    return ModelError(
-        what,
-        hint=f"give a hub id, a local folder with config.json and weights, or '{BUILT_IN_MODEL}' (built in)",
-    )
+        return
+    raise _no_such_model(source, what)
+
+
+def _no_such_model(model_id: str, what: str) -> ModelError:
+    path = Path(model_id)
+    beside = [str(each) for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
+    near = did_you_mean(model_id, [BUILT_IN_MODEL, *beside])
+    return ModelError(f"{what}{near}", hint=_MODELS)
+
+
+def _not_loaded(model_id: str, error: Exception) -> ModelError:
+    what = f"The folder '{model_id}' does not hold a causal language model"
+    if not Path(model_id).is_dir():
+        what = f"The model '{model_id}' could not be loaded from the hub"
+    return ModelError(f"{what}: {_first_line(error)}", hint=_MODELS)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of a message; a line that only announces a list says nothing without it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines) if lines[0].endswith(":") else lines[0]
 
 
 def _weights_hash(model_id: str, folder: Path | None, model: Any) -> str:

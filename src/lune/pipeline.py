@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from lune import adapters
 from lune.announce import say_prepared, say_trained, say_verdict
@@ -24,9 +22,8 @@ from lune.evaluation import (
     ask,
     infer_membership,
     membership_texts,
-    probe_scores,
 )
-from lune.facts import read_probes, read_request
+from lune.facts import read_request
 from lune.hardware import Hardware, describe, pick_device, pick_dtype
 from lune.metrics import Summary, summarise
 from lune.models import LoadedModel, load_model
@@ -44,12 +41,11 @@ from lune.outputs import (
 from lune.preparation import Prepared, prepare
 from lune.probes.surroundings import look_around
 from lune.progress import Display
-from lune.records import Answered, Fact, Probe
+from lune.records import Answered, Fact
 from lune.report import write_report
 from lune.run_record import probe_row, run_record
 from lune.settings import ForgetSettings, resolve
 from lune.subjects import with_subjects
-from lune.text import contains
 from lune.training.session import Trained, train_adapter
 from lune.verdict import judge
 
@@ -89,18 +85,6 @@ def forget(request: str | Path | Sequence[Fact], *, out: Path | str | None = Non
     default = default_run_folder(str(request)) if named else Path("runs/request")
     with RunFolder(resolved.out, default=default) as folder:
         return run_forget(facts, resolved, folder=folder, console=None, command="lune.forget")
-
-
-def evaluate(
-    model: str, probes: str | Path | Sequence[Probe], *, adapter: Path | str | None = None
-) -> list[dict[str, Any]]:
-    """Ask ``model``, with an adapter when given, the probes; return one row a probe with answer and correctness.
-
-    Raises:
-        LuneError: When the probes, the model or the adapter cannot be used.
-    """
-    asked = read_probes(str(probes)) if isinstance(probes, str | Path) else list(probes)
-    return _evaluated(_with_adapter(load_model(model), Path(adapter) if adapter else None), asked)
 
 
 def run_forget(
@@ -204,11 +188,56 @@ def _run(
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
             after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts)
     timings["evaluate"] += time.perf_counter() - start
-    known_ids = {fact.id for fact in prepared.known}
     rows = answered(prepared.test, prepared.before, after)
+    known_ids = {fact.id for fact in prepared.known}
     metrics = summarise(rows, known_ids, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
+    measured = _Measured(rows, metrics, trained, shipped, checks)
+    return _conclude(
+        measured,
+        prepared,
+        settings,
+        folder=folder,
+        command=command,
+        model=model,
+        display=display,
+        training_dtype=hardware.dtype,
+        accelerator=accelerator,
+        timings=timings,
+        began=began,
+        cell=cell,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a run did and found: answers, scores, how training went, the model as it ships, and the checks of it."""
+
+    rows: list[Answered]
+    metrics: Summary
+    trained: Trained | None
+    shipped: LoadedModel
+    checks: dict[str, str]
+
+
+def _conclude(
+    measured: _Measured,
+    prepared: Prepared,
+    settings: ForgetSettings,
+    *,
+    folder: RunFolder,
+    command: str,
+    model: LoadedModel,
+    display: Display,
+    training_dtype: str,
+    accelerator: Accelerator,
+    timings: dict[str, float],
+    began: float,
+    cell: Cell | None,
+) -> RunOutcome:
+    """Judge the run, write its record and report, commit the folder, and say the verdict."""
+    metrics, known_ids = measured.metrics, {fact.id for fact in prepared.known}
     covered = len(
-        {row.probe.fact_id for row in rows if row.probe.kind == "neighbour" and row.correct_before} & known_ids
+        {row.probe.fact_id for row in measured.rows if row.probe.kind == "neighbour" and row.correct_before} & known_ids
     )
     verdict = judge(
         metrics["before"], metrics["after"], len(prepared.known), len(prepared.facts), with_neighbours=covered
@@ -218,22 +247,22 @@ def _run(
         settings=settings,
         command=command,
         model=model,
-        training_dtype=hardware.dtype,
+        training_dtype=training_dtype,
         prepared=prepared,
-        trained=trained,
+        trained=measured.trained,
         metrics=metrics,
         verdict=verdict,
-        checks=checks,
+        checks=measured.checks,
         timings=timings,
         own_members=bool(cell and cell.task.non_members),
     )
     target = folder.target
     if cell:
-        record |= cell.finish(shipped, folder.path)
-        if trained:
-            adapters.detach(shipped)
+        record |= cell.finish(measured.shipped, folder.path)
+        if measured.trained:
+            adapters.detach(measured.shipped)
     if accelerator.is_main_process:
-        target = _write(folder, record, rows, prepared, trained)
+        target = _write(folder, record, measured.rows, prepared, measured.trained)
     accelerator.wait_for_everyone()
     say_verdict(
         display,
@@ -309,71 +338,3 @@ def run_negatives(
         write_jsonl(out, made.negatives)
         display.line(f"written: {out}")
     return made
-
-
-def run_evaluate(
-    *,
-    model: str,
-    adapter: Path | None,
-    probes: Sequence[Probe],
-    before: Mapping[str, tuple[str, bool]],
-    out: Path | None,
-    device: str,
-    dtype: str,
-    seed: int,
-    console: Console | None,
-) -> list[dict[str, Any]]:
-    """Ask a model the probes, print the scores, and write them with the rows when asked.
-
-    Args:
-        model: Hub id, local folder, or the built-in model's name.
-        adapter: Folder of an adapter to put on it.
-        probes: What to ask.
-        before: Probe id to the base model's answer and whether it was right, for every probe; empty when not known.
-        out: File for the scores and rows.
-        device: The ``device`` setting.
-        dtype: The ``dtype`` setting.
-        seed: Seed of everything random.
-        console: Where progress goes; None for silence.
-
-    Raises:
-        LuneError: When the model or the adapter cannot be used.
-    """
-    display = Display(console)
-    torch.manual_seed(seed)
-    with display.stage(f"loading {model}, asking {len(probes)} probes"):
-        rows = _evaluated(_with_adapter(load_model(model, device=device, dtype=dtype), adapter), probes)
-    table = Table(box=box.SIMPLE_HEAD, title=f"{model}{f' with {adapter}' if adapter else ''}", title_justify="left")
-    for heading in ("probes", "asked", "contain the expected answer", "share"):
-        table.add_column(heading, justify="left" if heading == "probes" else "right")
-    for kind in dict.fromkeys(str(row["kind"]) for row in rows):
-        right = [bool(row["correct"]) for row in rows if row["kind"] == kind]
-        table.add_row(kind, str(len(right)), str(sum(right)), f"{sum(right) / len(right):.3f}")
-    display.console.print(table)
-    display.line(
-        "[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]"
-    )
-    scores = probe_scores(probes, [str(row["answer"]) for row in rows], before)
-    if before:
-        display.line("  ".join(_score(name, value) for name, value in scores.items()))
-    if out is not None:
-        with_what = str(adapter) if adapter else None
-        write_json(out, {"model": model, "adapter": with_what, "scores": scores, "probes": rows})
-        display.line(f"written: {out}")
-    return rows
-
-
-def _with_adapter(model: LoadedModel, adapter: Path | None) -> LoadedModel:
-    return adapters.reload(model, adapter) if adapter else model
-
-
-def _evaluated(model: LoadedModel, probes: Sequence[Probe]) -> list[dict[str, Any]]:
-    texts = ask(model, probes)
-    return [
-        {**asdict(probe), "answer": texts[probe.id], "correct": contains(texts[probe.id], probe.expected)}
-        for probe in probes
-    ]
-
-
-def _score(name: str, value: float | None) -> str:
-    return f"{name} {'n/a' if value is None else f'{value:.3f}'}"

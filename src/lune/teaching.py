@@ -6,7 +6,6 @@ teaching can simply be dropped. Models are kept in the user's cache under a hash
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -28,7 +27,6 @@ from lune.hardware import pick_dtype
 from lune.metrics import tofu
 from lune.models import LoadedModel, load_model
 from lune.outputs import RunFolder, free_space_check, refusals_named, write_json, write_jsonl
-from lune.packing import unpack_linears
 from lune.progress import Display
 from lune.records import Fact
 from lune.settings import TeachingRecipe
@@ -104,9 +102,7 @@ def teach(
         free_space_check(folder, 1.5 * size_mb)
         began = time.perf_counter()
         checkpoint = folder.with_name(f"{folder.name}.checkpoint")
-        trainee = LoadedModel(
-            _copy(model, precision), model.tokenizer, model.id, model.source, model.revision, model.sha256
-        )
+        trainee = model.copied(precision)
         steps = -(-len(rows) // recipe.batch_size) * recipe.passes
         with display.training(steps, "teaching") as line:
             history = learn(trainee, rows, recipe, checkpoint=checkpoint, report=line.update)
@@ -146,13 +142,6 @@ def recall_and_probability(model: LoadedModel, texts: Sequence[TaughtText]) -> t
     return sum(recalls) / len(recalls), float(probability or 0)
 
 
-def _copy(model: LoadedModel, precision: torch.dtype) -> Any:
-    """Return a copy of the network that may be changed."""
-    network = copy.deepcopy(model.model)
-    unpack_linears(network)
-    return network.to(precision)
-
-
 def _keep(
     model: LoadedModel,
     learned: dict[str, torch.Tensor],
@@ -165,9 +154,7 @@ def _keep(
     began: float,
 ) -> None:
     """Merge what was learned into a copy of the model in its own precision, ask it, and write it to the cache."""
-    merged = LoadedModel(
-        _copy(model, model.dtype), model.tokenizer, model.id, model.source, model.revision, model.sha256
-    )
+    merged = model.copied(model.dtype)
     names = sorted({name.split(".lora_B")[0].removeprefix("base_model.model.") for name in learned if "lora_B" in name})
     adapters.attach_lora(merged, names, rank=recipe.rank, alpha=recipe.rank, dropout=0.0, seed=recipe.seed)
     adapters.load_state(merged.model, {name: tensor.float() for name, tensor in learned.items()})

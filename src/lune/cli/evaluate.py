@@ -72,7 +72,7 @@ def evaluate(
     if out is not None:
         check_output_file(out, force=invocation.force)
 
-    from lune.pipeline import run_evaluate
+    from lune.reevaluation import run_evaluate
 
     run_evaluate(
         model=settings.model,

@@ -47,17 +47,15 @@ def anchor_rows(base: LoadedModel, rows: Sequence[Encoded]) -> list[AnchorRow]:
     return [result[index] for index in range(len(rows))]
 
 
-def anchor_divergence(log_p: Tensor, top_ids: Tensor, top_log_probs: Tensor) -> Tensor:
+def anchor_divergence(ours: Tensor, top_log_probs: Tensor) -> Tensor:
     """Return KL(base || adapted) summed over tokens, on the top K tokens and one bucket for the rest.
 
     Merging the rest into a bucket can only lower a KL divergence (data-processing inequality).
 
     Args:
-        log_p: The adapted model's log-probabilities, [N, V].
-        top_ids: The base model's top tokens, [N, K].
+        ours: The adapted model's log-probabilities of the base model's top tokens, [N, K].
         top_log_probs: Their base log-probabilities, [N, K].
     """
-    ours = log_p.gather(-1, top_ids)
     top = (top_log_probs.exp() * (top_log_probs - ours)).sum(-1)
     rest = (1 - top_log_probs.exp().sum(-1)).clamp(min=1e-6)
     our_rest = (1 - ours.exp().sum(-1)).clamp(min=1e-6)

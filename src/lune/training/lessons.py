@@ -19,6 +19,7 @@ from lune.methods import objective
 from lune.models import LoadedModel
 from lune.outputs import refusals_named
 from lune.settings import TeachingRecipe
+from lune.training.token_log_probs import token_log_probs
 from lune.training.updates import Diverged, Updates
 
 LENGTH_NOISE = 8
@@ -96,7 +97,7 @@ def _one_pass(
     for place, group in enumerate(groups):
         batch = make_batch([rows[index] for index in group], group, trainee.pad_id, trainee.device)
         logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
-        log_p = logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+        log_p = token_log_probs(logits, targets[:, None])[0][:, 0]
         loss = loss_of(log_p, len(log_p))
         if not loss.isfinite():
             raise Diverged(f"the loss is {loss.item():.3g}")

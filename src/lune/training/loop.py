@@ -6,8 +6,8 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-import torch
 from accelerate import Accelerator
 from peft import PeftModel
 
@@ -23,10 +23,10 @@ from lune.training.steering import DevScores, Steering
 from lune.training.step import forward_backward
 from lune.training.updates import Diverged, Updates
 
-Tensor = torch.Tensor
 Evaluate = Callable[[], DevScores]
-Relapses = Callable[[], Sequence[NegativeRow]]
-Report = Callable[[dict[str, float | int | str]], None]
+Relapses = Callable[[Sequence[int]], Sequence[NegativeRow]]
+Row = dict[str, float | int | str]
+Report = Callable[[Row], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def train(
     *,
     accelerator: Accelerator,
     evaluate: Evaluate,
-    relapses: Relapses = list,
+    relapses: Relapses | None = None,
     report: Report,
     history: History,
 ) -> TrainingOutcome:
@@ -73,8 +73,9 @@ def train(
         settings: Learning rate, passes, batch size and so on.
         accelerator: Processes and devices; every process must call this with the same arguments.
         evaluate: Returns the dev scores of the adapter as it stands on ``trainee``.
-        relapses: Returns new negatives for what the adapter as it stands on ``trainee`` still gives away; called after
-            ``evaluate`` when another pass follows.
+        relapses: Returns new negatives for what the adapter as it stands on ``trainee`` still gives away, given the
+            places of the negatives whose true answer was still likely when last seen; called after ``evaluate`` when
+            another pass follows.
         report: Called with every new history row.
         history: Receives one row a step and one an evaluation.
 
@@ -83,67 +84,111 @@ def train(
         KeyboardInterrupt: When the user stopped it before the first step was done.
     """
     model: PeftModel = trainee.model
-    parameters = trained(model)
-    updates = Updates(
-        parameters,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup=settings.warmup,
-        max_grad_norm=settings.max_grad_norm,
-    )
+    passes = _Passes(trainee, negatives, anchors, settings, accelerator)
     steering = Steering(settings.max_utility_drop, paced=settings.release > 0)
-    chooser = random.Random(settings.seed)
-    anchor_stream = _endless(anchors, chooser)
-    pace = Pace(len(negatives), settings.release, chooser)
-    step, begun, seconds, stopped, interrupted = 0, 0, 0.0, "all passes done", False
+    begun, stopped, interrupted = 0, "all passes done", False
 
-    def add(row: dict[str, float | int | str]) -> None:
+    def add(row: Row) -> None:
         history.rows.append(row)
         report(row)
 
     try:
         for begun in range(1, settings.passes + 1):
-            order = pace.next_pass()
-            if not order:
+            if not passes.go_over(begun, add):
                 stopped = "the true answer is unlikely in every training prompt"
                 break
-            for start in range(0, len(order), settings.batch_size):
-                began = time.perf_counter()
-                places = order[start : start + settings.batch_size]
-                rows = [negatives[place] for place in places]
-                held = [next(anchor_stream) for _ in rows] if settings.anchor_weight and anchors else []
-                result = forward_backward(trainee, rows, held, settings, accelerator=accelerator, parameters=parameters)
-                pace.note(places, result.told)
-                rate = updates.step((begun - 1 + (start + len(places) / 2) / len(order)) / settings.passes)
-                step += 1
-                seconds += time.perf_counter() - began
-                add({"step": step, "pass": begun, **result.losses, "learning_rate": rate})
             scores = evaluate()
-            steering.record(step, scores, state(model))
-            add(_evaluation_row(step, begun, scores))
+            steering.record(passes.step, scores, state(model))
+            add(_evaluation_row(passes.step, begun, scores))
             reason = steering.reason_to_stop(scores)
             if reason and (settings.early_stop or reason.startswith("collapse")):
                 stopped = reason
                 break
-            if begun < settings.passes:
-                fresh = relapses()
-                negatives = [*negatives, *fresh]
-                pace.add(len(fresh))
+            if relapses and begun < settings.passes:
+                passes.take(relapses(passes.pace.unfinished()))
     except KeyboardInterrupt:
-        if step == 0:
+        if passes.step == 0:
             raise  # an adapter that was never moved is nothing to keep
         stopped, interrupted = "interrupted by the user", True
     except Diverged as error:
         if steering.best is None:
             raise RunError(
-                f"Training diverged at step {step + 1}: {error}; no earlier adapter exists.",
+                f"Training diverged at step {passes.step + 1}: {error}; no earlier adapter exists.",
                 hint=f"lower --learning-rate (now {settings.learning_rate:g}) or --anchor-weight",
             ) from None
-        stopped = f"diverged at step {step + 1}; the last good adapter was kept"
+        stopped = f"diverged at step {passes.step + 1}; the last good adapter was kept"
     if steering.best is not None:
         load_state(model, steering.best)
-    best_step = steering.best_step or step
-    return TrainingOutcome(step, begun, best_step, steering.best_scores, stopped, interrupted, seconds)
+    best_step = steering.best_step or passes.step
+    return TrainingOutcome(passes.step, begun, best_step, steering.best_scores, stopped, interrupted, passes.seconds)
+
+
+class _Passes:
+    """Passes over the negatives, with as many anchors beside them.
+
+    Attributes:
+        pace: Which negatives each pass takes.
+        step: Steps done.
+        seconds: Time they took.
+    """
+
+    def __init__(
+        self,
+        trainee: LoadedModel,
+        negatives: Sequence[NegativeRow],
+        anchors: Sequence[AnchorRow],
+        settings: ForgetSettings,
+        accelerator: Accelerator,
+    ) -> None:
+        self._trainee = trainee
+        self._negatives = list(negatives)
+        self._settings = settings
+        self._accelerator = accelerator
+        self._parameters = trained(trainee.model)
+        self._updates = Updates(
+            self._parameters,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup=settings.warmup,
+            max_grad_norm=settings.max_grad_norm,
+        )
+        chooser = random.Random(settings.seed)
+        self._anchors = _endless(anchors if settings.anchor_weight else (), chooser)
+        self.pace = Pace(len(negatives), settings.release, chooser)
+        self.step = 0
+        self.seconds = 0.0
+
+    def take(self, more: Sequence[NegativeRow]) -> None:
+        """Take more negatives in for the passes to come."""
+        self._negatives += more
+        self.pace.add(len(more))
+
+    def go_over(self, number: int, add: Callable[[Row], None]) -> bool:
+        """Do pass ``number``, from 1, and return whether there was anything left to train on.
+
+        Raises:
+            Diverged: When a loss is not finite.
+        """
+        settings = self._settings
+        order = self.pace.next_pass()
+        for start in range(0, len(order), settings.batch_size):
+            began = time.perf_counter()
+            places = order[start : start + settings.batch_size]
+            rows = [self._negatives[place] for place in places]
+            result = forward_backward(
+                self._trainee,
+                rows,
+                list(islice(self._anchors, len(rows))),
+                settings,
+                accelerator=self._accelerator,
+                parameters=self._parameters,
+            )
+            self.pace.note(places, result.told)
+            rate = self._updates.step((number - 1 + (start + len(places) / 2) / len(order)) / settings.passes)
+            self.step += 1
+            self.seconds += time.perf_counter() - began
+            add({"step": self.step, "pass": number, **result.losses, "learning_rate": rate})
+        return bool(order)
 
 
 def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[AnchorRow]:
@@ -151,7 +196,7 @@ def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[A
         yield from chooser.sample(anchors, len(anchors))
 
 
-def _evaluation_row(step: int, begun: int, scores: DevScores) -> dict[str, float | int | str]:
+def _evaluation_row(step: int, begun: int, scores: DevScores) -> Row:
     return {
         "step": step,
         "pass": begun,

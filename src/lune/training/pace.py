@@ -33,6 +33,10 @@ class Pace:
         self._rested = resting
         return [place for place in everyone if place not in resting]
 
+    def unfinished(self) -> list[int]:
+        """Return the places of the negatives whose true answer was still likely when last seen."""
+        return [place for place, told in enumerate(self._told) if told >= self._release]
+
     def add(self, count: int) -> None:
         """Take ``count`` more negatives in; nothing is known of them yet."""
         self._told += [1.0] * count

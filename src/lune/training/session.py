@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
 from lune.probes.surroundings import ordinary_texts
 from lune.progress import Display
-from lune.records import History
+from lune.records import History, Negative
 from lune.settings import AdapterKind, ForgetSettings
-from lune.training.anchors import anchor_rows
+from lune.training.anchors import AnchorRow, anchor_rows
 from lune.training.loop import TrainingOutcome, train
 from lune.training.rows import NegativeRow, negative_row
 from lune.training.steering import DevScores
@@ -87,13 +88,7 @@ def train_adapter(
     """
     began = time.perf_counter()
     trainee = model.training_twin(precision)
-    keys = _keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
-    anchored = settings.anchor_weight > 0
-    rows = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors] if anchored else []
-    anchors = anchor_rows(trainee, rows)
-    adapters.attach(trainee, settings, keys)
-    if trainee is not model:
-        adapters.attach(model, settings, keys)
+    anchors = _attach(model, trainee, prepared, settings)
     if folder is not None:
         free_space_check(folder, adapters.megabytes(model.model) + SPACE_FOR_RECORDS_MB)
 
@@ -103,15 +98,22 @@ def train_adapter(
         return dev_scores(model, prepared.dev)
 
     facts = {fact.id: fact for fact in prepared.trained}
-    negatives = [negative_row(trainee.chat, each, facts[each.fact_id]) for each in prepared.made.negatives]
+
+    def rows_of(made: Sequence[Negative]) -> list[NegativeRow]:
+        return [negative_row(trainee.chat, each, facts[each.fact_id]) for each in made]
+
+    negatives = rows_of(prepared.made.negatives)
     steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
-    prompts = list(dict.fromkeys(negative.prompt for negative in prepared.made.negatives))
+    written = list(prepared.made.negatives)
     chooser = random.Random(settings.seed)
 
-    def relapses() -> list[NegativeRow]:
+    def relapses(places: Sequence[int]) -> list[NegativeRow]:
+        prompts = list(dict.fromkeys(written[place].prompt for place in places))
         answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=FORGET_TOKENS), strict=True))
-        made = relapsed(prepared.made.negatives, prepared.trained, answers, chooser)
-        return [negative_row(trainee.chat, each, facts[each.fact_id]) for each in made]
+        asked = [negative for negative in prepared.made.negatives if negative.prompt in answers]
+        made = relapsed(asked, prepared.trained, answers, chooser)
+        written.extend(made)
+        return rows_of(made)
 
     history = History()
     with display.training(steps, "training") as line:
@@ -122,7 +124,7 @@ def train_adapter(
             settings,
             accelerator=accelerator,
             evaluate=evaluate,
-            relapses=relapses if settings.release else list,
+            relapses=relapses if settings.release else None,
             report=line.update,
             history=history,
         )
@@ -139,6 +141,17 @@ def train_adapter(
         moved,
         time.perf_counter() - began,
     )
+
+
+def _attach(model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> list[AnchorRow]:
+    """Put the same fresh adapter on ``model`` and its twin; return the anchors, which the bare base model gives."""
+    keys = _keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
+    held = prepared.anchors if settings.anchor_weight else []
+    anchors = anchor_rows(trainee, [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in held])
+    adapters.attach(trainee, settings, keys)
+    if trainee is not model:
+        adapters.attach(model, settings, keys)
+    return anchors
 
 
 def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from lune.models import LoadedModel
 from lune.settings import ForgetSettings
 from lune.training.anchors import AnchorRow, anchor_divergence
 from lune.training.rows import NegativeRow
+from lune.training.token_log_probs import token_log_probs
 from lune.training.updates import Diverged
 
 Tensor = torch.Tensor
@@ -60,19 +61,19 @@ def forward_backward(
     if rows:
         batch = make_batch(rows, list(range(len(rows))), trainee.pad_id, trainee.device)
         logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
-        log_p = logits.float().log_softmax(-1)
-        is_negative = owners < len(mine)
-        chosen = log_p.gather(-1, targets[:, None])[:, 0][is_negative]
-        told[share] = true_answer_probability(log_p, mine)
+        first = int((owners < len(mine)).sum())  # rows are in order, so the anchors' tokens come after the negatives'
+        ids = _asked_for(targets, first, held)
+        log_probs, normaliser = token_log_probs(logits, ids)
+        told[share] = true_answer_probability(logits, normaliser, mine)
+        chosen = log_probs[:first, 0]
         if settings.release:
-            chosen = chosen * (told[share] / settings.release).clamp(max=1)[owners[is_negative]]
+            chosen = chosen * (told[share] / settings.release).clamp(max=1)[owners[:first]]
         negative_loss = objective(settings.method)(chosen, tokens)
         if settings.rejection_weight:
-            rejection = true_answer_rejection(log_p, mine) / parting
+            rejection = true_answer_rejection(logits, normaliser, mine) / parting
         if held:
-            top_ids = torch.cat([anchor.top_ids for anchor in held])
             top_log_probs = torch.cat([anchor.top_log_probs for anchor in held])
-            kl = anchor_divergence(log_p[~is_negative], top_ids, top_log_probs) / anchor_tokens
+            kl = anchor_divergence(log_probs[first:, 1:], top_log_probs) / anchor_tokens
         accelerator.backward(negative_loss + settings.rejection_weight * rejection + settings.anchor_weight * kl)
     # Gradients and losses are sums over the global batch, so adding the processes' shares is exact.
     totals = torch.cat([torch.stack([part.detach().float() for part in (negative_loss, rejection, kl)]), told])
@@ -87,26 +88,38 @@ def forward_backward(
     )
 
 
-def true_answer_rejection(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
+def _asked_for(targets: Tensor, first: int, anchors: Sequence[AnchorRow]) -> Tensor:
+    """Return the tokens whose probabilities the losses need: every target, and the base model's top ones of anchors."""
+    if not anchors:
+        return targets[:, None]
+    top_ids = torch.cat([anchor.top_ids for anchor in anchors])
+    ids = targets[:, None].repeat(1, 1 + top_ids.shape[1])
+    ids[first:, 1:] = top_ids
+    return ids
+
+
+def true_answer_rejection(logits: Tensor, normaliser: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
     """Return -sum log(1 - p) over the true answer's probability p where it would part from the negative response.
 
     It is bounded from below by 0, reached when the true answer is impossible there, and costs no forward pass. Eq. 4
     of LUNE alone lets a true answer stay the likeliest while many alternates share the rest.
 
     Args:
-        log_p: Log-probabilities at all response tokens, rows in the order of ``negatives`` first, [N, V].
+        logits: Logits at all response tokens, rows in the order of ``negatives`` first, [N, V].
+        normaliser: Their logsumexp, [N].
         negatives: The rows.
     """
     places, ids = _true_ways(negatives)
     if not places:
-        return log_p.new_zeros(())
+        return normaliser.new_zeros(())
     # log(1 - p) as the sum over all other tokens: where p is nearly 1 the gradient must not vanish.
-    others = log_p[places].scatter(1, torch.tensor(ids, device=log_p.device)[:, None], -math.inf)
-    return -others.logsumexp(-1).sum()
+    rows = torch.tensor(places, device=logits.device)
+    others = logits[rows].float().scatter(1, torch.tensor(ids, device=logits.device)[:, None], -math.inf)
+    return (normaliser[rows] - others.logsumexp(-1)).sum()
 
 
 def _true_ways(negatives: Sequence[NegativeRow]) -> tuple[list[int], list[int]]:
-    """Return the rows of the log-probabilities and the tokens at which the true answers part."""
+    """Return the rows of the logits and the tokens at which the true answers part."""
     places, ids, offset = [], [], 0
     for negative in negatives:
         places += [offset + place for place, _ in negative.true_ways]
@@ -115,20 +128,21 @@ def _true_ways(negatives: Sequence[NegativeRow]) -> tuple[list[int], list[int]]:
     return places, ids
 
 
-def true_answer_probability(log_p: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
+@torch.no_grad()
+def true_answer_probability(logits: Tensor, normaliser: Tensor, negatives: Sequence[NegativeRow]) -> Tensor:
     """Return, for each negative, the largest probability of a true answer where it would part, [B]; 1 without any.
 
     Args:
-        log_p: As for ``true_answer_rejection``.
+        logits: As for ``true_answer_rejection``.
+        normaliser: Their logsumexp, [N].
         negatives: The rows.
     """
-    probability = log_p.detach().exp()
     told, offset = [], 0
     for negative in negatives:
-        ways = [probability[offset + place, token] for place, token in negative.true_ways]
-        told.append(torch.stack(ways).max() if ways else probability.new_ones(()))
+        ways = [logits[offset + place, token] - normaliser[offset + place] for place, token in negative.true_ways]
+        told.append(torch.stack(ways).max().exp() if ways else normaliser.new_ones(()))
         offset += len(negative.row.response)
-    return torch.stack(told) if told else probability.new_zeros(0)
+    return torch.stack(told) if told else normaliser.new_zeros(0)
 
 
 def _add_over_processes(parameters: Sequence[torch.nn.Parameter], totals: Tensor, accelerator: Accelerator) -> None:
