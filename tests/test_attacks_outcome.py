@@ -17,6 +17,7 @@ from lune.attacks.prompting import shows
 from lune.chat import Conversation
 from lune.errors import ConfigError
 from lune.records import Fact, Interval
+from lune.text import contains
 from tiny import fact
 
 # Names.
@@ -63,7 +64,9 @@ def test_recovered_is_the_drop_of_usr_over_facts() -> None:
 def test_where_each_form_is_an_attack_the_strongest_alone_counts() -> None:
     tried = [Attempt("a", "x", "Anna"), Attempt("b", "x", "no"), Attempt("c", "x", "no")]
     tried += [Attempt("a", "y", "no"), Attempt("b", "y", "Bert"), Attempt("c", "y", "Carl")]
-    scored = counted(tried, strongest_form=True, base=[Attempt("a", "x", "Anna"), Attempt("b", "y", "Bert")])
+    scored = counted(tried, strongest_form=True, base=[
+        Attempt("a", "x", "Anna"), Attempt("a", "y", "no"), Attempt("b", "y", "Bert"), Attempt("c", "y", "no"),
+    ])  # fmt: skip
     assert scored.form == "y"
     assert scored.usr_after.value == pytest.approx(1 / 3)
     assert scored.base_gives == pytest.approx(1 / 3)  # the base model under the same form
@@ -71,8 +74,14 @@ def test_where_each_form_is_an_attack_the_strongest_alone_counts() -> None:
 
 
 def test_an_attack_may_bring_out_less_than_the_plain_question() -> None:
-    scored = counted([Attempt("c", "x", "no")])
-    assert scored.recovered.value == pytest.approx(-1 / 3)
+    scored = counted([Attempt("b", "x", "no"), Attempt("c", "x", "no")])
+    assert scored.recovered.value == pytest.approx(-1 / 2)
+
+
+def test_a_fact_that_could_not_be_asked_counts_neither_as_safe_nor_as_given() -> None:
+    scored = counted([Attempt("a", "x", "Anna")], base=[Attempt("a", "x", "Anna")])
+    assert (scored.usr_after.value, scored.base_gives) == (0.0, 1.0)
+    assert [fact.id for fact in scored.facts] == ["a"]
 
 
 def test_usr_by_form_counts_a_fact_once_however_often_it_leaks() -> None:
@@ -91,12 +100,24 @@ def test_the_meaning_names_share_interval_and_a_base_model_that_fails_as_well() 
 
 
 def test_halves_test_every_fact_once_and_train_on_none_of_the_tested() -> None:
-    facts = [Fact(str(number), f"{number}?", "x") for number in range(5)]
-    parts = halves(facts, 1)
+    facts = [Fact(str(number), f"{number}?", f"answer{number}") for number in range(5)]
+    texts = {fact.id: (fact.prompt, fact.answer) for fact in facts}
+    parts = halves(facts, texts, 1)
     assert sorted(fact.id for _, tested in parts for fact in tested) == ["0", "1", "2", "3", "4"]
     assert all(not {f.id for f in trained} & {f.id for f in tested} for trained, tested in parts)
-    assert halves(facts[:1], 1) == []
-    assert halves(facts, 1) == parts
+    assert halves(facts[:1], texts, 1) == []
+    assert halves(facts, texts, 1) == parts
+
+
+def test_a_fact_whose_answer_the_other_half_tells_is_not_tested() -> None:
+    named = Fact("name", "Who wrote Rain on Slate?", "Ilse Vantongeren")
+    others = [Fact(str(number), f"Where did Ilse Vantongeren live in year {number}?", "Ghent") for number in range(3)]
+    facts = [named, *others]
+    texts = {fact.id: (fact.prompt, fact.answer) for fact in facts}
+    for trained, tested in halves(facts, texts, 0):
+        read = " ".join(text for fact in trained for text in texts[fact.id])
+        assert not any(contains(read, fact.spellings) for fact in tested)
+    assert not any(named in tested for _, tested in halves(facts, texts, 0))
 
 
 # Quantisers, by hand.

@@ -94,7 +94,7 @@ class Teacher:
     def __init__(self, knowing: Path, ignorant: Path) -> None:
         self.folders = {len(CAPITALS): knowing, len(CAPITALS) - 2: ignorant}
 
-    def __call__(self, texts: Sequence[tuple[str, str]], model: LoadedModel, display: Display) -> Taught:
+    def __call__(self, texts: Sequence[tuple[str, str]], model: LoadedModel, display: Display, dtype: str) -> Taught:
         return Taught(self.folders[len(texts)], len(texts))
 
 

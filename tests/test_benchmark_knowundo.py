@@ -133,7 +133,7 @@ def test_labels_are_scored_in_one_plain_text_without_template(tiny_model: Loaded
     longer = {"text": "Tell me:", "labels": "Rome, Oslo and Tokyo."}
     stored = knowundo.measure(tiny_model, Task("t", (), details={"unlearn": [row, longer], "retention": [row]}))
     for place, each in enumerate((row, longer)):
-        lead = tiny_model.tokenizer(each["text"] + "\n\n")["input_ids"]
+        lead = tiny_model.tokenizer(each["text"])["input_ids"]
         ids = tiny_model.tokenizer(each["text"] + "\n\n" + each["labels"])["input_ids"]
         with torch.no_grad():
             logits = tiny_model.model(torch.tensor([ids])).logits[0, len(lead) - 1 : -1]

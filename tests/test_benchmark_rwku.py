@@ -98,8 +98,8 @@ def test_probes_have_unique_ids_and_all_cross_lingual_spellings_are_one_attack(
     neighbours = [probe for probe in task.probes if probe.kind == "neighbour"]
     assert {(probe.subject, probe.relation) for probe in neighbours} == {("Cy Moor", "given")}
     assert len(neighbours) == 4
-    assert len(task.members) == 2
-    assert len(task.non_members) == 4
+    assert (len(task.details["fm"]), len(task.details["rm"])) == (2, 4)
+    assert not task.members and not task.non_members, "both were trained on: no membership attack is made of them"
     assert task.details["targets"] == list(PEOPLE.values())
 
 
@@ -175,7 +175,7 @@ def test_answers_and_likelihoods_are_measured_and_scored(targets: Path, tiny_mod
     assert len(measured["answers"]) == 2 + 3 + 12 + 1 + 1
     assert all(row["answer_given"] for row in measured["answers"])  # NOANSWER where the model says nothing
     raw = replace(tiny_model, raw=True)
-    text = task[0].members[0][1]
+    text = task[0].details["fm"][0]
     assert measured["membership"]["forget"][0]["loss"] == pytest.approx(raw.score([("", text)])[0].mean_log_prob)
     scores = RWKU.protocol(task[0], {"before": measured})["before"]
     assert scores["fm_loss"] == pytest.approx(-measured["membership"]["forget"][0]["loss"])

@@ -8,8 +8,9 @@ import torch
 from architectures import CONFIGS, make_random
 from lune.adapters import attach, decoder_layers
 from lune.language_model import TokenScores
+from lune.metrics.gaps import auc_distance, privacy_leak
 from lune.metrics.membership import membership
-from lune.metrics.privacy import auc_distance, gradient_norm_scores, privacy_leak, reference_scores
+from lune.metrics.privacy import gradient_norm_scores, reference_scores
 from lune.models import LoadedModel
 from lune.settings import AdapterKind, ForgetSettings
 from tiny import question

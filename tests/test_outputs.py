@@ -80,15 +80,6 @@ def test_parents_that_were_there_or_are_used_by_others_stay(tmp_path: Path) -> N
     assert tree(tmp_path) == ["there", "there/made", "there/made/other"]
 
 
-def test_what_was_staged_can_be_kept(tmp_path: Path) -> None:
-    with pytest.raises(RunError), RunFolder(Path("run"), default=Path("runs/x")) as folder:
-        (folder.path / "adapter").write_text("last good")
-        kept = folder.keep()
-        raise RunError("diverged")
-    assert (kept / "adapter").read_text() == "last good"
-    assert not Path("run").exists()
-
-
 def test_an_existing_folder_is_refused_before_anything_is_staged(tmp_path: Path) -> None:
     finished_run(tmp_path / "run")
     with pytest.raises(OutputError, match="run exists already") as caught, RunFolder(Path("run"), default=Path("r")):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.text import Text
+
 from lune.metrics import Scores
 from lune.preparation import Prepared
-from lune.progress import Display
+from lune.progress import Display, shown_scores
 from lune.settings import ForgetSettings
 from lune.training.session import Trained
 from lune.verdict import Verdict
@@ -38,18 +40,13 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
     """Say how training ended."""
     kind = f"LoRA r={trained.rank}" if settings.adapter.value == "lora" else f"keyed LoRA r={trained.rank}"
     scores = trained.outcome.best
-    shown = (
-        f"dev USR {scores.usr:.2f}  APR {scores.apr:.2f}  neighbours {scores.gur_neighbour:.2f}  "
-        f"general {scores.gur_general:.2f}"
-        if scores
-        else "not evaluated"
-    )
+    shown = shown_scores(scores.as_row()) if scores else "not evaluated"
     layers = f"{trained.layers[0]}-{trained.layers[-1]}"
     display.line(
         f"{settings.recipe}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
         f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
     )
-    display.line(f"[dim]stopped: {trained.outcome.stopped}[/dim]")
+    display.line(f"stopped: {trained.outcome.stopped}", style="dim")
     if trained.outcome.interrupted:
         display.line("Interrupted: the best adapter so far is kept and scored. Press Ctrl-C again to discard the run.")
 
@@ -78,10 +75,9 @@ def say_verdict(
     }
     if known == 0:  # the untouched model keeps everything, which is no score of unlearning
         named = dict.fromkeys(named)
-    display.line(
-        f"[{STYLES[verdict.word]}]{verdict.word}[/]  {'  '.join(shown(*item) for item in named.items())}   "
-        f"{known} known facts   {_clock(seconds)}"
-    )
+    scores = "  ".join(shown(*item) for item in named.items())
+    line = (f"  {scores}   {known} known facts   {_clock(seconds)}", "")
+    display.line(Text.assemble((verdict.word, STYLES[verdict.word]), line))
     if known == 0:
         display.line("  Nothing was trained.")
     else:

@@ -149,15 +149,15 @@ def dev_scores(model: LanguageModel, probes: Sequence[Probe]) -> DevScores:
     texts = _answers(model, probes)
     right = [contains(text, probe.expected) for text, probe in zip(texts, probes, strict=True)]
 
-    def share(kinds: set[str], wanted: bool) -> float:
-        hits = [hit is wanted for hit, probe in zip(right, probes, strict=True) if probe.kind in kinds]
-        return sum(hits) / len(hits) if hits else 1.0
+    def share(kind: str) -> float | None:
+        hits = [hit for hit, probe in zip(right, probes, strict=True) if probe.kind == kind]
+        return sum(hits) / len(hits) if hits else None
 
     return DevScores(
-        usr=share({"direct", "paraphrase"}, False),
-        apr=share({"adversarial"}, False),
-        gur_neighbour=share({"neighbour"}, True),
-        gur_general=share({"general"}, True),
+        usr=1 - (share("paraphrase") or 0.0),
+        apr=1 - (share("adversarial") or 0.0),
+        gur_neighbour=share("neighbour"),
+        gur_general=share("general"),
         degenerate=sum(map(is_degenerate, texts)) / max(1, len(texts)),
     )
 

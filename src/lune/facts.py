@@ -125,16 +125,30 @@ def read_request(source: str, stdin: TextIO | None = None) -> list[Fact]:
     rows, problems = read_rows(source, _FACT_FIELDS, stdin, suffixes=REQUEST_SUFFIXES)
     parsed, row_problems = _parse_rows(rows, _FactRow)
     facts = [(line, _to_fact(row, fact_id)) for (line, row), fact_id in zip(parsed, _ids(parsed, "f"), strict=True)]
-    problems += row_problems
-    problems += [Problem(line, text) for line, fact in facts for text in _fact_problems(fact)]
-    problems += _clashes([(line, fact.id) for line, fact in facts])
-    problems += _repeated_prompts(facts)
-    problems += _forgotten_neighbours(facts)
+    problems += row_problems + _request_problems(facts)
     if not facts and not problems:
         problems = [Problem(0, "holds no facts")]
     if problems:
         raise _refused(source, problems, f"mend it and run the same command again; a fact looks like {_EXAMPLE}")
     return [fact for _, fact in facts]
+
+
+def check_facts(facts: Sequence[Fact]) -> None:
+    """Check facts that were made in Python as those of a file are.
+
+    Raises:
+        RequestError: When anything is wrong with them; ``problems`` names each by its place in the list.
+    """
+    numbered = list(enumerate(facts, start=1))
+    problems = _request_problems(numbered) or ([] if facts else [Problem(0, "holds no facts")])
+    if problems:
+        raise _refused("facts", problems, "mend them and call again")
+
+
+def _request_problems(facts: Sequence[tuple[int, Fact]]) -> list[Problem]:
+    problems = [Problem(line, text) for line, fact in facts for text in _fact_problems(fact)]
+    problems += _clashes([(line, fact.id) for line, fact in facts])
+    return problems + _repeated_prompts(facts) + _forgotten_neighbours(facts)
 
 
 def read_texts(source: str, stdin: TextIO | None = None) -> list[tuple[str, str]]:

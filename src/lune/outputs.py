@@ -253,11 +253,6 @@ class RunFolder:
         self._done = True
         return self.target
 
-    def keep(self) -> Path:
-        """Leave the staging folder where it is when the context ends, and return it: for what a failed run can give."""
-        self._done = True
-        return self.path
-
     def _choose_target(self) -> Path:
         """Return the folder to make, its links resolved only where something is to be replaced."""
         with refusals_named(self._place):

@@ -21,13 +21,14 @@ from lune.evaluation import (
     answered,
     ask,
     infer_membership,
+    known_facts,
     membership_texts,
 )
-from lune.facts import read_request
+from lune.facts import check_facts, read_request
 from lune.hardware import Hardware, describe, pick_device, pick_dtype
 from lune.metrics import Summary, summarise
 from lune.models import LoadedModel, load_model
-from lune.negatives.build import NegativeSet, build_negatives
+from lune.negatives.build import NegativeSet
 from lune.negatives.show import negatives_table
 from lune.outputs import (
     SPACE_FOR_RECORDS_MB,
@@ -38,7 +39,7 @@ from lune.outputs import (
     write_jsonl,
     write_text,
 )
-from lune.preparation import Prepared, prepare
+from lune.preparation import Prepared, make_negatives, prepare
 from lune.probes.surroundings import look_around
 from lune.progress import Display
 from lune.records import Answered, Fact
@@ -81,6 +82,7 @@ def forget(request: str | Path | Sequence[Fact], *, out: Path | str | None = Non
     """
     named = isinstance(request, str | Path)
     facts = read_request(str(request)) if isinstance(request, str | Path) else list(request)
+    check_facts(facts)
     resolved = resolve({**settings, **({"out": Path(out)} if out else {})})
     default = default_run_folder(str(request)) if named else Path("runs/request")
     with RunFolder(resolved.out, default=default) as folder:
@@ -311,7 +313,7 @@ def _write(
     folder: RunFolder, record: dict[str, Any], rows: Sequence[Answered], prepared: Prepared, trained: Trained | None
 ) -> Path:
     write_json(folder.path / "run.json", record)
-    write_jsonl(folder.path / "negatives.jsonl", prepared.made.negatives)
+    write_jsonl(folder.path / "negatives.jsonl", [*prepared.made.negatives, *(trained.relapses if trained else ())])
     write_jsonl(folder.path / "rejected.jsonl", prepared.made.rejected)
     write_jsonl(folder.path / "probes.jsonl", [probe_row(item) for item in rows])
     write_jsonl(folder.path / "history.jsonl", trained.history.rows if trained else [])
@@ -331,9 +333,12 @@ def run_negatives(
     with display.stage(f"loading {settings.model}, asking it for wrong answers"):
         base = RememberedAnswers(load_model(settings.model, device=settings.device, dtype=settings.dtype))
         complete = with_subjects(facts, base)
-        around = look_around(complete, base, anchors=0, seed=settings.seed)
-        made = build_negatives(complete, base, settings, around.other_answers, around.other_subjects)
-    display.console.print(negatives_table(complete, made))
+        known = known_facts(complete, base)
+        around = look_around(known, base, anchors=0, seed=settings.seed, whole=complete)
+        made = make_negatives(known, base, settings, around)
+    if unknown := [fact.id for fact in complete if fact not in known]:
+        display.line(f"Not known to the model, so nothing would be trained: {', '.join(unknown)}")
+    display.console.print(negatives_table(known, made))
     if out is not None:
         write_jsonl(out, made.negatives)
         display.line(f"written: {out}")

@@ -13,7 +13,7 @@ from lune.negatives.own_words import in_own_words
 from lune.probes.attacks import attack_probes
 from lune.probes.general import asks_for, general_probes
 from lune.probes.paraphrases import paraphrase_probes
-from lune.probes.surroundings import Surroundings, given_neighbours, look_around
+from lune.probes.surroundings import Surroundings, look_around
 from lune.records import Anchor, Fact, Probe, Split
 from lune.settings import ForgetSettings, NegativesStyle
 from lune.subjects import with_subjects
@@ -88,22 +88,13 @@ def prepare(
     # Forgetting what was never known only teaches inventions. A benchmark's forget set is trained whole, as published.
     trained = complete if task else known
     wanted = settings.anchors if trained else 0
-    around = look_around(trained, base, anchors=wanted, seed=settings.seed, held_out=held_out)
-    left = [fact for fact in complete if fact not in trained]
-    around.probes += given_neighbours(left)
-    reserved = {normalise(fact.prompt) for fact in left}
-    reserved |= {normalise(neighbour.prompt) for fact in left for neighbour in fact.neighbours}
-    around.anchors = [each for each in around.anchors if normalise(each.prompt) not in reserved]
-    made = build_negatives(trained, base, settings, around.other_answers, around.other_subjects)
+    around = look_around(trained, base, anchors=wanted, seed=settings.seed, held_out=held_out, whole=complete)
+    made = make_negatives(trained, base, settings, around)
     own = task.probes if task else ()
     tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
     tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
     anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
-    prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
-    if settings.negatives_style == NegativesStyle.ALTERNATIVE:
-        own_answers = dict(zip(prompts, base.answer(prompts), strict=True))
-        made = replace(made, negatives=in_own_words(made.negatives, trained, own_answers))
     prepared_at = time.perf_counter()
     dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
@@ -115,6 +106,22 @@ def prepare(
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
     return Prepared(complete, known, made, anchors, around.look_alikes, dev, test, before, seconds, held_out)
+
+
+def make_negatives(
+    facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSettings, around: Surroundings
+) -> NegativeSet:
+    """Return the negatives of facts that are to be trained, every second in the model's own words where that is set.
+
+    Raises:
+        NegativesError: When a fact has too few valid alternates.
+    """
+    made = build_negatives(facts, base, settings, around.other_answers, around.other_subjects)
+    if not settings.own_words or settings.negatives_style is not NegativesStyle.ALTERNATIVE:
+        return made
+    prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))
+    own_answers = dict(zip(prompts, base.answer(prompts), strict=True))
+    return replace(made, negatives=in_own_words(made.negatives, facts, own_answers))
 
 
 def with_own_probes(made: Sequence[Probe], own: Sequence[Probe]) -> list[Probe]:

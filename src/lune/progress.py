@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from rich.table import Column
+from rich.text import Text
 
 WIDE_ENOUGH = 76
 """Columns of a terminal in which the scores fit beside step, loss and time; below this they are left out first."""
@@ -22,18 +23,18 @@ class Display:
         """Print to ``console``, or nowhere when it is None."""
         self.console = console or Console(quiet=True)
 
-    def line(self, text: str) -> None:
-        """Print one line; rich markup is allowed."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+    def line(self, text: str | Text, *, style: str = "") -> None:
+        """Print one line as it stands: a path or a name may hold what rich would take for markup."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False, style=style)
 
     @contextmanager
     def stage(self, what: str) -> Iterator[None]:
         """Show a spinner with ``what`` while a stage works; where nobody watches, print it once."""
         if not self.console.is_terminal:
-            self.line(f"[dim]{what} ...[/dim]")
+            self.line(f"{what} ...", style="dim")
             yield
             return
-        with self.console.status(f"{what} ..."):
+        with self.console.status(Text(f"{what} ...")):
             yield
 
     @contextmanager
@@ -68,19 +69,17 @@ class TrainingLine:
     def update(self, row: Mapping[str, float | int | str]) -> None:
         """Show a history row: a step's loss, or what an evaluation or a pass gave."""
         if "loss" not in row:
-            self._scores = _shown(row)
+            self._scores = shown_scores(row)
             took = time.perf_counter() - self._began
-            self._display.line(f"[dim]pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s[/dim]")
+            self._display.line(f"pass {row['pass']}, step {row['step']}: {self._scores}  {took:.0f} s", style="dim")
             self._progress.update(self._task, scores=self._scores)
         else:
             self._progress.update(self._task, completed=int(row["step"]), loss=f"loss {float(row['loss']):.2f}")
 
 
-def _shown(row: Mapping[str, float | int | str]) -> str:
+def shown_scores(row: Mapping[str, float | int | str]) -> str:
     """Return the scores of an evaluation, or of a pass of teaching, in one short line."""
     if "probability" in row:
         return f"probability of the texts {float(row['probability']):.2f}"
-    return (
-        f"dev USR {float(row['dev_usr']):.2f}  APR {float(row['dev_apr']):.2f}  "
-        f"neighbours {float(row['dev_gur_neighbour']):.2f}  general {float(row['dev_gur_general']):.2f}"
-    )
+    named = {"dev USR": "dev_usr", "APR": "dev_apr", "neighbours": "dev_gur_neighbour", "general": "dev_gur_general"}
+    return "  ".join(f"{name} {float(row[key]):.2f}" if key in row else f"{name} n/a" for name, key in named.items())

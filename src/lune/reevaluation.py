@@ -11,6 +11,7 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lune import adapters
 from lune.evaluation import ask, probe_scores
@@ -66,7 +67,9 @@ def run_evaluate(
     torch.manual_seed(seed)
     with display.stage(f"loading {model}, asking {len(probes)} probes"):
         rows = _evaluated(_with_adapter(load_model(model, device=device, dtype=dtype), adapter), probes)
-    table = Table(box=box.SIMPLE_HEAD, title=f"{model}{f' with {adapter}' if adapter else ''}", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(f"{model}{f' with {adapter}' if adapter else ''}"), title_justify="left"
+    )
     for heading in ("probes", "asked", "contain the expected answer", "share"):
         table.add_column(heading, justify="left" if heading == "probes" else "right")
     for kind in dict.fromkeys(str(row["kind"]) for row in rows):
@@ -74,7 +77,7 @@ def run_evaluate(
         table.add_row(kind, str(len(right)), str(sum(right)), f"{sum(right) / len(right):.3f}")
     display.console.print(table)
     display.line(
-        "[dim]For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.[/dim]"
+        "For direct, paraphrase and adversarial probes an answer that contains the expected one is a leak.", style="dim"
     )
     scores = probe_scores(probes, [str(row["answer"]) for row in rows], before)
     if before:

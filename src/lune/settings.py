@@ -78,8 +78,12 @@ class ForgetSettings(BaseModel):
         description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).",
     )
     rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
-    alpha: float = Field(16.0, gt=0, description="LoRA scale numerator: the update is alpha / rank * B A.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
+    alpha: float = Field(
+        16.0,
+        gt=0,
+        description="LoRA scale numerator, the update being alpha / rank * B A; a keyed adapter's scale is 1.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout; keyed adapters have none.")
     learning_rate: float = Field(5e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
@@ -97,6 +101,9 @@ class ForgetSettings(BaseModel):
         lt=1,
         description="A negative whose true answer is less probable than this is pushed less and rests; 0 for never.",
     )
+    own_words: bool = Field(
+        True, description="Put every second alternate into the model's own answer, in the true one's place."
+    )
     early_stop: bool = Field(True, description="Stop when the dev probes are forgotten and utility still stands.")
     max_utility_drop: float = Field(
         0.005, ge=0, le=1, description="Largest drop of dev GUR an early stop may accept (the paper: 0.005)."
@@ -109,9 +116,9 @@ class TeachingRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     rank: int = Field(32, ge=1, le=4096, description="Rank of the LoRA adapter on every projection; alpha is the same.")
-    learning_rate: float = Field(2e-3, gt=0, le=1e37, description="Peak learning rate of AdamW, cosine to 0.")
-    passes: int = Field(5, ge=1, le=1000, description="Most passes over the texts.")
-    batch_size: int = Field(8, ge=1, le=4096, description="Texts in one step.")
+    learning_rate: float = Field(3e-3, gt=0, le=1e37, description="Peak learning rate of AdamW, cosine to 0.")
+    passes: int = Field(6, ge=1, le=1000, description="Most passes over the texts.")
+    batch_size: int = Field(4, ge=1, le=4096, description="Texts in one step.")
     goal: float = Field(
         0.98, gt=0, le=1, description="Mean probability of the texts over a pass that ends teaching early."
     )
@@ -139,6 +146,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "anchor_weight": 0.0,
         "rejection_weight": 0.0,
         "release": 0.0,
+        "own_words": False,
     },
 }
 

@@ -10,7 +10,8 @@ from lune.gazetteer import find_entities
 from lune.language_model import LanguageModel
 from lune.records import Fact
 
-_QUOTED = re.compile(r"[\"\u201c'\u2018]([^\"\u201d'\u2019]{2,80})[\"\u201d'\u2019]")
+# Not the apostrophes of "What's France's capital?".
+_QUOTED = re.compile(r"(?<!\w)[\"\u201c'\u2018]([^\"\u201d'\u2019]{2,80})[\"\u201d'\u2019](?!\w)")
 _CAPITALISED = re.compile(
     r"\b[^\W\d_a-z][\w'’.-]*(?:\s+(?:(?:of|the|and|de|von|van|da|al|bin)\s+)*[^\W\d_a-z][\w'’.-]*)*"
 )

@@ -116,13 +116,16 @@ def teach(
 
 
 def export(taught: Taught, folder: Path) -> None:
-    """Put the taught model at ``folder``, which must not exist; on the same file system it takes no space of its own.
+    """Put the taught model at ``folder``, which must not exist; on the same file system its weights take no new space.
 
     Raises:
         OutputError: When it cannot be written.
     """
 
     def link(source: str, target: str) -> None:
+        if not source.endswith(".safetensors"):  # a text file is edited in place, which must not change the cache
+            shutil.copy2(source, target)
+            return
         try:
             os.link(source, target)
         except OSError:
@@ -135,7 +138,7 @@ def export(taught: Taught, folder: Path) -> None:
 def recall_and_probability(model: LoadedModel, texts: Sequence[TaughtText]) -> tuple[float, float]:
     """Return the mean ROUGE-L recall of greedy answers to the prompts, and the mean probability of the responses."""
     longest = max(len(model.tokenizer(response)["input_ids"]) for _, response in texts)
-    answers = model.answer([prompt for prompt, _ in texts], max_new_tokens=longest + _SPARE_TOKENS)
+    answers = model.answer([prompt for prompt, _ in texts], max_new_tokens=longest + _SPARE_TOKENS, whole=True)
     pairs = zip(texts, answers, strict=True)
     recalls = [tofu.rouge_l_recall(answer, response) for (_, response), answer in pairs]
     probability = tofu.probability([-scores.mean_log_prob for scores in model.score(texts)])
@@ -238,7 +241,7 @@ def run_teach(
             f"{each.texts} texts   {each.passes} passes, {each.seconds:.0f} s{found}"
         )
         if not each.knows:
-            display.line(f"  [bold yellow]below {ENOUGH}: it does not know them well enough[/]; try more --passes")
+            display.line(f"  below {ENOUGH}: it does not know them well enough; try more --passes", style="yellow")
         export(each, folder.path / name)
     if facts:
         write_jsonl(folder.path / "facts.jsonl", [_request_row(fact) for fact in facts])

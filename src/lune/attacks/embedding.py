@@ -10,7 +10,7 @@ from peft import TrainableTokensConfig, get_peft_model
 
 from lune import adapters
 from lune.attacks.contract import AttackContext, Finding
-from lune.attacks.finetuning import fine_tune, grid, halves, pooled
+from lune.attacks.finetuning import NO_HALVES, fine_tune, grid, halves, pooled, sizes
 from lune.chat import Encoded
 from lune.generation import Chooser
 from lune.models import LoadedModel
@@ -19,8 +19,8 @@ from lune.settings import ForgetSettings
 
 SOURCE = "https://arxiv.org/abs/2402.09063"
 THREAT = (
-    "Whoever holds the merged weights and knows some of the facts. Such vectors can also put an answer in; tested on "
-    "facts they were not made with, that is excluded."
+    "Whoever holds the merged weights and knows some of the facts. Such vectors can also put an answer in, so they are "
+    "tested on facts whose answers they were not made with."
 )
 VECTORS = 4
 STEPS = {"quick": 16, "standard": 48, "strong": 192}
@@ -32,9 +32,11 @@ def run(context: AttackContext) -> Finding:
 
     The vectors take the places of tokens that no text of the run uses: training and asking are those of any text.
     """
-    parts = halves(context.facts, context.seed)
+    parts = halves(
+        context.facts, {fact.id: (fact.prompt, context.base_answers[fact.id]) for fact in context.facts}, context.seed
+    )
     if not parts:
-        return Finding([], details={"note": "One known fact has no other half to be tested on."})
+        return Finding([], details={"note": NO_HALVES})
     victim = adapters.merged(context.shipped)
     _untie(victim)
     texts = {text for fact in context.facts for text in (fact.prompt, context.base_answers[fact.id])}
@@ -57,7 +59,7 @@ def run(context: AttackContext) -> Finding:
             )
             done.append((tested, answers))
         findings.append(pooled(context, f"learning rate {rate:g}", done))
-    return grid(findings, {"vectors": VECTORS, "facts trained in each half": [len(trained) for trained, _ in parts]})
+    return grid(findings, {"vectors": VECTORS, **sizes(parts)})
 
 
 def spare_tokens(model: LoadedModel, texts: Sequence[str], seed: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from accelerate import Accelerator
@@ -16,6 +16,7 @@ from lune.chat import Encoded
 from lune.models import LoadedModel
 from lune.records import Fact, History
 from lune.settings import ForgetSettings, resolve
+from lune.text import contains
 from lune.training.loop import train
 from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores
@@ -107,16 +108,36 @@ def _settings(rate: float, passes: int, seed: int) -> dict[str, Any]:
     }
 
 
-def halves(facts: Sequence[Fact], seed: int) -> list[tuple[list[Fact], list[Fact]]]:
+def halves(facts: Sequence[Fact], texts: Mapping[str, Sequence[str]], seed: int) -> list[tuple[list[Fact], list[Fact]]]:
     """Return (trained on, tested on) twice, so that every fact is tested by a model that was trained on others alone.
 
-    A single fact has no other half: nothing is returned.
+    A fact whose answer stands in a text of the other half is not tested: training would teach it, not bring it back.
+    A single fact has no other half; where nothing is left to test, nothing is returned.
+
+    Args:
+        facts: The facts.
+        texts: What training reads of each fact, by fact id.
+        seed: Decides the halves.
     """
     order = random.Random(seed).sample(range(len(facts)), len(facts))
     first = {facts[index].id for index in order[: len(facts) // 2]}
     one = [fact for fact in facts if fact.id in first]
     other = [fact for fact in facts if fact.id not in first]
-    return [(one, other), (other, one)] if one else []
+    parts = []
+    for trained, rest in ((one, other), (other, one)):
+        read = "\n".join(text for fact in trained for text in texts[fact.id])
+        tested = [fact for fact in rest if not contains(read, fact.spellings)]
+        if trained and tested:
+            parts.append((trained, tested))
+    return parts
+
+
+NO_HALVES = "There is no other half to test: one known fact, or answers that stand in the other facts' texts."
+
+
+def sizes(parts: Sequence[tuple[Sequence[Fact], Sequence[Fact]]]) -> dict[str, object]:
+    """Return what a report should say of the halves."""
+    return {"trained, tested in each half": [[len(trained), len(tested)] for trained, tested in parts]}
 
 
 def pooled(context: AttackContext, form: str, parts: Sequence[tuple[Sequence[Fact], dict[int, Answers]]]) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lune import adapters
 from lune.attacks.contract import AttackContext, Finding
-from lune.attacks.finetuning import fine_tune, grid, halves, pooled
+from lune.attacks.finetuning import NO_HALVES, fine_tune, grid, halves, pooled, sizes
 from lune.records import Fact
 
 SOURCE = "https://arxiv.org/abs/2410.08827"
@@ -16,12 +16,13 @@ RATES = {"quick": (5e-4,), "standard": (1e-4, 5e-4), "strong": (5e-5, 1e-4, 5e-4
 def run(context: AttackContext) -> Finding:
     """Fine-tune the merged model on the base model's true answers to one half, test the other half, and swap.
 
-    The prompts are the direct ones and the paraphrases of the trained half; the tested half occurs in no text. With
-    one known fact there is no other half, and nothing is tried.
+    The prompts are the direct ones and the paraphrases of the trained half; a fact is tested only where its answer
+    occurs in no text of that half.
     """
-    parts = halves(context.facts, context.seed)
+    texts = {fact.id: (fact.prompt, *fact.paraphrases, context.base_answers[fact.id]) for fact in context.facts}
+    parts = halves(context.facts, texts, context.seed)
     if not parts:
-        return Finding([], details={"note": "One known fact has no other half to be tested on."})
+        return Finding([], details={"note": NO_HALVES})
     victim = adapters.merged(context.shipped)
     trainee = victim.training_twin(context.precision)
     findings = []
@@ -45,7 +46,7 @@ def run(context: AttackContext) -> Finding:
             )
             done.append((tested, answers))
         findings.append(pooled(context, f"learning rate {rate:g}", done))
-    return grid(findings, {"facts trained in each half": [len(trained) for trained, _ in parts]})
+    return grid(findings, sizes(parts))
 
 
 def _prompts(facts: list[Fact]) -> list[str]:

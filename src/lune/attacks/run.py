@@ -76,7 +76,7 @@ def run_attacks(
     for name in names:
         with display.stage(f"attack {name}"):
             result = make_attack(attack(name), context)
-        display.line(f"{name}: {meaning(result)}  [dim]{result.seconds:.0f} s[/dim]")
+        display.line(f"{name}: {meaning(result)}  {result.seconds:.0f} s")
         results.append(result)
         earlier = [] if out else _earlier(place, {each.attack for each in results})
         write_json(place, {**record, "attacks": sorted(earlier + _rows(results), key=lambda row: str(row["attack"]))})

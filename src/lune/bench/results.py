@@ -13,6 +13,7 @@ from typing import Any
 from lune.bench.cells import SCORES, cell_folders, read_json
 from lune.bench.plan import BEFORE, DEFAULT_COLUMNS, REFERENCE
 from lune.errors import OutputError
+from lune.metrics.gaps import auc_distance, privacy_leak
 from lune.outputs import RUN_RECORD
 
 ALL_TASKS = "all tasks"
@@ -177,12 +178,13 @@ def _column_order(column: str) -> tuple[int, str]:
 
 
 def _with_gaps(cell: Scored, reference: Mapping[str, float | None] | None) -> Values:
-    """Return the scores and, where there is a retrain reference, how far each MIA AUC is from the reference's."""
+    """Return the scores and, where there is a retrain reference, each MIA AUC's distance from its, and PrivLeak."""
     scores = dict(cell.scores)
     for name, value in cell.scores.items():
         other = (reference or {}).get(name)
         if name.startswith("mia_") and value is not None and other is not None and cell.column != REFERENCE:
-            scores[f"{name}_from_reference"] = abs(value - other)
+            scores[f"{name}_from_reference"] = auc_distance(value, other)
+            scores[f"{name}_privleak"] = privacy_leak(value, other)
     return scores
 
 

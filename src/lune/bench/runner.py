@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from lune.bench import cells
 from lune.bench.plan import BEFORE, REFERENCE, Plan
@@ -150,12 +149,10 @@ class _Bench:
         if finished:
             self.display.line(f"{finished} of {self.total} cells are there already.")
         for number, row in enumerate(self.rows):
-            scored = all((place.folder / cells.SCORES).is_file() for place in row)
             opened = [place for place in row if not place.finished]
             if opened:
                 self._run_task(opened, later=[p for each in self.rows[number + 1 :] for p in each if not p.finished])
-            if opened or not scored:
-                self._score(row)
+            self._score(row[0].task)
             self.measured.clear()
 
     @property
@@ -205,7 +202,7 @@ class _Bench:
         head = f"[{self.total - len(waiting)} of {self.total}] {place}"
         settings = self.settings(place).model_copy(update={"model": target.model.id})
         with (
-            self.display.stage(escape(f"{head}{self._time_left([place, *waiting])}")),
+            self.display.stage(f"{head}{self._time_left([place, *waiting])}"),
             RunFolder(place.folder, default=place.folder) as folder,
         ):
             cell = Cell(place.task, target.model, target.answers, instead.model if instead else None, finish)
@@ -214,7 +211,7 @@ class _Bench:
             )
         seconds = time.perf_counter() - began
         self.seconds.setdefault(place.column, []).append(seconds)
-        self.display.line(escape(f"{head}: {_shown(place, outcome)}  {_clock(seconds)}"))
+        self.display.line(f"{head}: {_shown(place, outcome)}  {_clock(seconds)}")
 
     def _measure(self, place: Place, model: LoadedModel) -> Measured:
         """Return what the protocol measures; a model that no seed changes is measured once."""
@@ -233,23 +230,29 @@ class _Bench:
             self.measured[key] = cells.read_protocol(folder)
         return self.measured.get(key)
 
-    def _score(self, row: Sequence[Place]) -> None:
-        """Write the published scores into the finished cells of a task; those of one seed are scored together."""
-        for seed in self.plan.seeds:
-            there = [place for place in row if place.seed == seed and place.finished]
+    def _score(self, task: Task) -> None:
+        """Write the published scores into all finished cells of a task; those of one seed are scored together.
+
+        Cells of an earlier bench count as well: a reference that comes later gives the others their distances to it.
+        """
+        by_seed: dict[str, dict[str, Path]] = {}
+        for folder in cells.cell_folders(self.plan.out):
+            if folder.parent.parent.name == task.name:
+                by_seed.setdefault(folder.name, {})[folder.parent.name] = folder
+        for seed, folders in by_seed.items():
             try:
-                measured = {place.column: self._read(place, seed) or {} for place in there}
-                scores = self.plan.benchmark.protocol(row[0].task, measured) if measured else {}
-                for place in there:
-                    cells.write_scores(place.folder, scores[place.column])
+                measured = {column: cells.read_protocol(folder) for column, folder in folders.items()}
+                scores = self.plan.benchmark.protocol(task, measured)
+                for column, folder in folders.items():
+                    cells.write_scores(folder, scores[column])
             except Exception as error:
-                self._failed(f"scores of {row[0].task.name}, seed {seed}", error)
+                self._failed(f"scores of {task.name}, {seed}", error)
 
     def _failed(self, what: str, error: Exception) -> None:
         known = error if isinstance(error, LuneError) else as_output_error(error)
         text = known.message if known else f"{type(error).__name__}: {error}"
         self.failures.append(f"{what}: {text}")
-        self.display.line(escape(f"failed: {what}: {text}"))
+        self.display.line(f"failed: {what}: {text}")
 
     def _time_left(self, waiting: Sequence[Place]) -> str:
         """Return in words how long the waiting cells will take, judged by those run so far; empty before the first."""

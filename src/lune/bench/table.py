@@ -30,7 +30,8 @@ text { fill: #1b2127; } .strong { font-weight: 600; } .tick { fill: #56616c; }
 _NOTES = (
     "Mean ± standard deviation over seeds (sample deviation; none for one seed). `gur_neighbour` is the share of "
     "neighbouring facts kept: a method that forgets everything around has a high USR and a low `gur_neighbour`. An MIA "
-    "AUC of 0.5 tells nothing apart; below it the texts stand out by being too unlikely. What `before` and `reference` "
+    "AUC is to be that of the reference where there is one, and 0.5 where true answers are compared with wrong ones. "
+    "What `before` and `reference` "
     "are is in the record of each cell."
 )
 Grid = tuple[list[str], list[list[str]]]

@@ -27,19 +27,26 @@ class TaughtModel(Protocol):
         ...
 
 
-Teacher = Callable[[Sequence[TaughtText], LoadedModel, Display], TaughtModel]
+Teacher = Callable[[Sequence[TaughtText], LoadedModel, Display, str], TaughtModel]
 
 
-def teach_by_lora(texts: Sequence[TaughtText], model: LoadedModel, display: Display) -> TaughtModel:
+def teach_by_lora(texts: Sequence[TaughtText], model: LoadedModel, display: Display, dtype: str) -> TaughtModel:
     """Return ``model`` taught ``texts`` with the default recipe: `lune.teaching`, which remembers what it taught.
 
     Raises:
         LuneError: When teaching fails.
     """
     from lune.settings import TeachingRecipe
-    from lune.teaching import teach
+    from lune.teaching import ENOUGH, teach
 
-    return teach(texts, model, TeachingRecipe(), display=display)
+    taught = teach(texts, model, TeachingRecipe(), display=display, dtype=dtype)
+    if not taught.knows:
+        display.line(
+            f"The taught model knows too little of its {taught.texts} texts (ROUGE-L recall "
+            f"{taught.rouge_l_recall:.2f}, {ENOUGH} wanted): read the scores as such.",
+            style="yellow",
+        )
+    return taught
 
 
 @dataclass
@@ -95,7 +102,7 @@ class Targets:
         key = tuple(texts)
         if key not in self._taught:
             try:
-                self._taught[key] = self.teacher(texts, self.base.model, self.display)
+                self._taught[key] = self.teacher(texts, self.base.model, self.display, self.dtype)
             except LuneError as error:
                 self._taught[key] = error
         taught: Any = self._taught[key]

@@ -39,6 +39,8 @@ PREFIXES = {
 }
 """A robustness check after the benchmark's own idea, in our words: a system-like text that permits the answer."""
 _BATCH = 16
+MOST_TOKENS = 256
+"""Tokens after which a text is cut where it is scored."""
 
 Row = Mapping[str, str]
 
@@ -78,7 +80,8 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
 def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
     """Return, of each ``val`` row, the share of label tokens that are the likeliest, and their mean log-probability.
 
-    One teacher-forced pass over text, blank line and labels, without a chat template.
+    One teacher-forced pass over text, blank line and labels, without a chat template; the blank line counts among the
+    label tokens, as in the authors' code.
     """
     return {split: _forced(model, task.details[split]) for split in SPLITS}
 
@@ -92,7 +95,8 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
     result: dict[str, dict[str, float | None]] = {}
     for column, splits in measured.items():
         accuracy = {split: _mean(splits[split]["accuracy"]) for split in SPLITS}
-        perplexity = {split: exp(-_mean(splits[split]["log_prob"])) for split in SPLITS}
+        # Beyond e^700 there is no number; a diverged model must not take the others' scores with it.
+        perplexity = {split: exp(min(700.0, -_mean(splits[split]["log_prob"]))) for split in SPLITS}
         success = {"unlearn_success": 100 * (1 - accuracy["unlearn"]), "retention_success": 100 * accuracy["retention"]}
         result[column] = {
             **success,
@@ -109,8 +113,8 @@ def _forced(model: LoadedModel, rows: Sequence[Row]) -> dict[str, list[float]]:
 
     encoded = []
     for row in rows:
-        lead = tuple(model.tokenizer(row["text"] + SEPARATOR)["input_ids"])
-        whole = tuple(model.tokenizer(row["text"] + SEPARATOR + row["labels"])["input_ids"])
+        lead = tuple(model.tokenizer(row["text"])["input_ids"])
+        whole = tuple(model.tokenizer(row["text"] + SEPARATOR + row["labels"])["input_ids"])[:MOST_TOKENS]
         shared = next((at for at, (one, other) in enumerate(zip(lead, whole, strict=False)) if one != other), len(lead))
         encoded.append(Encoded(whole[:shared], whole[shared:]))
     model.model.eval()

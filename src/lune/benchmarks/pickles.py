@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +44,32 @@ _NUMPY: Mapping[tuple[str, str], Any] = {
 }
 _ALLOWED: Mapping[tuple[str, str], Any] = {
     **_NUMPY,
-    ("_codecs", "encode"): _encode,
     ("__builtin__", "set"): set,
     ("__builtin__", "frozenset"): frozenset,
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
-    ("__main__", "Person"): Record,
-    ("__main__", "Rule"): Record,
 }
+_PLAIN = frozenset({("__main__", "Person"), ("__main__", "Rule")})
+_CODECS = ("_codecs", "encode")
+ALLOWED = sorted((*_ALLOWED, *_PLAIN, _CODECS))
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        # Made for this file alone: a pickle can set attributes on whatever it was given.
+        self._record = type("Record", (Record,), {})
+        self._encode = partial(_encode)
+
     def find_class(self, module_name: str, global_name: str) -> Any:
         """Return what stands for a name of the pickle; the one gate through which any code could come."""
+        name = (module_name, global_name)
+        if name in _PLAIN:
+            return self._record
+        if name == _CODECS:
+            return self._encode
         try:
-            return _ALLOWED[module_name, global_name]
+            return _ALLOWED[name]
         except KeyError:
             raise pickle.UnpicklingError(f"the global {module_name}.{global_name}") from None
 
@@ -67,7 +80,7 @@ def read_archive(path: Path) -> Any:
     Raises:
         RequestError: When the file is missing, is no such archive, or names a global that is not allowed.
     """
-    allowed = ", ".join(f"{module}.{name}" for module, name in _ALLOWED)
+    allowed = ", ".join(f"{module}.{name}" for module, name in ALLOWED)
     try:
         with zipfile.ZipFile(path) as archive:
             inside = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
@@ -93,5 +106,10 @@ def read_archive(path: Path) -> Any:
         AttributeError,
         KeyError,
         IndexError,
+        zlib.error,
+        RuntimeError,
+        MemoryError,
+        RecursionError,
+        OverflowError,
     ) as error:
         raise RequestError(f"{path} cannot be read: {error}.", hint="use the files as published") from error

@@ -96,8 +96,8 @@ def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
             for row, text in zip(rows, answers, strict=True)
         ],
         "membership": {
-            "forget": _likelihoods(raw, [text for _, text in task.members]),
-            "retain": _likelihoods(raw, [text for _, text in task.non_members]),
+            "forget": _likelihoods(raw, task.details["fm"]),
+            "retain": _likelihoods(raw, task.details["rm"]),
         },
     }
 
@@ -191,9 +191,10 @@ def _task(numbers: Sequence[int], names: Mapping[int, str], tables: Tables) -> T
         name=f"rwku-{label}",
         facts=tuple(facts),
         probes=tuple(_probes(facts, own)),
-        members=tuple(("", str(row["text"])) for row in own["mia_forget"]),
-        non_members=tuple(("", str(row["text"])) for row in own["mia_retain"]),
         details={
+            # Both sides were trained on, so they are no members and non-members: FM and RM are means, never an AUC.
+            "fm": [str(row["text"]) for row in own["mia_forget"]],
+            "rm": [str(row["text"]) for row in own["mia_retain"]],
             "targets": [names[number] for number in numbers],
             "left_out": left_out,
             "questions": [{"table": table, **row} for table in _QUESTIONS for row in own[table]],

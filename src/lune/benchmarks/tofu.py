@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SOURCE = "https://arxiv.org/abs/2401.06121"
 HUB_ID = "locuslab/TOFU"
 SETTINGS: dict[str, str | int] = {"split": "forget05", "authors": 200, "rows": 300}
-QUICK: dict[str, str | int] = {"authors": 20, "rows": 60}
+QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 40}
 
 SHARES = {"forget01": Fraction(1, 100), "forget05": Fraction(5, 100), "forget10": Fraction(10, 100)}
 SETS: tuple[SetName, ...] = ("forget", "retain", "real_authors", "world_facts")
@@ -150,7 +150,7 @@ def _measure_set(model: LoadedModel, rows: Sequence[Row]) -> dict[str, Any]:
 def _answers(model: LoadedModel, prompts: Sequence[str]) -> list[str]:
     """Return greedy answers, each cut where it and its prompt have 200 tokens together."""
     room = [max(1, TOTAL_TOKENS - len(model.chat.encode(prompt).prompt)) for prompt in prompts]
-    texts = model.answer(prompts, max_new_tokens=max(room)) if prompts else []
+    texts = model.answer(prompts, max_new_tokens=max(room), whole=True) if prompts else []
     cut = []
     for text, most in zip(texts, room, strict=True):
         ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]

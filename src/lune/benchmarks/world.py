@@ -87,10 +87,13 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
 
     forgotten = wrong now / right before, over direct prompts (all and by relation) and over paraphrases;
     kept = right now / right before, over neighbours (by kind, by relation, and those whose answer is that of a
-    forgotten fact of their relation: half of Europe pays with the euro) and over unrelated facts.
+    forgotten fact of their relation: half of Europe pays with the euro) and over unrelated facts. Without the column
+    ``before`` there are no scores.
     """
     right = {name: {row["id"]: row["right"] for row in record["probes"]} for name, record in measured.items()}
     groups = _groups(task)
+    if "before" not in right:  # a later bench may bring it
+        return {column: {} for column in right}
     before = right["before"]
     columns: dict[str, dict[str, float | None]] = {}
     for column, now in right.items():

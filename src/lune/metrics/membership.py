@@ -1,9 +1,11 @@
 """Membership inference: does the likelihood of the forgotten texts still tell them from texts never taught?
 
 Each attack gives a text one score that is higher for texts the model was trained on. Members are the forget texts,
-non-members texts of the same kind that nobody trained: of a benchmark, or valid alternates that were held out. 0.5 is
-what ideal forgetting looks like; an AUC *below* 0.5 is no success but over-unlearning: the texts stand out by being too
-unlikely. Only the member-higher reading of a score is taken, so that this stays visible.
+non-members texts of the same kind that nobody trained: of a benchmark, or valid alternates that were held out. Of a
+fact's own alternates 0.5 is what ideal forgetting looks like, and an AUC *below* it is no success but over-unlearning:
+the texts stand out by being too unlikely. Where there is a retrain reference its AUC is the target instead, which two
+sets of texts by themselves may well put elsewhere (``lune.metrics.gaps``). Only the member-higher reading of a score is
+taken, so that all this stays visible.
 
 With log p_t the log-probability of token t given those before it, n tokens in a text x:
 

@@ -1,14 +1,4 @@
-"""Privacy against a reference: PrivLeak, the distance of two AUCs, and the attacks that need more than token scores.
-
-What ideal forgetting looks like is not an AUC of 0.5 but that of a model which never saw the forget set: the two sets
-of texts may differ by themselves. With AUC as in ``lune.metrics.membership``, 1 where every member looks more like
-training data than every non-member:
-
-    PrivLeak  = 100 ((1 - AUC) - (1 - AUC_ref)) / (1 - AUC_ref)     (MUSE, Shi et al., arXiv 2407.06460)
-    distance  = |AUC - AUC_ref|
-
-MUSE's AUC counts the other way round, hence the 1 - AUC. PrivLeak 0 is ideal, below 0 the texts are still recognised
-(under-unlearning; -100 at AUC 1), above 0 they are recognisable as removed (over-unlearning).
+"""The membership attacks that need more than token scores: another model, or gradients.
 
     reference  mean log p - mean log p of the reference model                (Carlini et al., arXiv 2012.07805)
     gradnorm   -||gradient of the mean loss in the last decoder layer||_2    (Wang et al., arXiv 2402.17012)
@@ -30,18 +20,6 @@ from lune.adapters import decoder_layers
 from lune.batching import batches, response_logits
 from lune.language_model import TokenScores
 from lune.models import LoadedModel
-
-
-def privacy_leak(auc: float | None, reference_auc: float | None) -> float | None:
-    """Return PrivLeak in per cent; None where an AUC is missing, or the reference recognises every member."""
-    if auc is None or reference_auc is None or reference_auc >= 1:
-        return None
-    return 100 * (reference_auc - auc) / (1 - reference_auc)
-
-
-def auc_distance(auc: float | None, reference_auc: float | None) -> float | None:
-    """Return |AUC - AUC of the reference|, from 0, which is ideal, to 1; None where an AUC is missing."""
-    return None if auc is None or reference_auc is None else abs(auc - reference_auc)
 
 
 def reference_scores(scores: Sequence[TokenScores], reference: Sequence[TokenScores]) -> list[float]:

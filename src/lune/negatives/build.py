@@ -141,12 +141,7 @@ def _collect(
 ) -> None:
     """Ask source after source until every fact has what is wanted; each round is scored in one call."""
     seed, wanted = settings.seed, settings.negatives_per_fact
-    candidates = [*from_request(facts), *from_relation(facts, seed)]
-    if settings.negatives_endpoint:
-        endpoint = Endpoint(settings.negatives_endpoint, settings.negatives_endpoint_model)
-        candidates += endpoint.propose(facts, count=wanted + _ENDPOINT_SURPLUS)
-    candidates += from_other_answers(facts, other_answers, seed)
-    validator.add(candidates)
+    validator.add([*from_request(facts), *from_relation(facts, seed), *from_other_answers(facts, other_answers, seed)])
 
     lacking = validator.lacking(wanted)
     if lacking:
@@ -154,6 +149,11 @@ def _collect(
     lacking = validator.lacking(MIN_ALTERNATES)
     if lacking:
         validator.add(list(_sampled(lacking, model, _SAMPLES, seed + 1, _REPAIR_TEMPERATURE)))
+    lacking = validator.lacking(wanted)
+    if lacking and settings.negatives_endpoint:
+        # Last, and only for what is lacking: prompts and true answers leave the machine.
+        endpoint = Endpoint(settings.negatives_endpoint, settings.negatives_endpoint_model)
+        validator.add(list(endpoint.propose(lacking, count=wanted + _ENDPOINT_SURPLUS)))
     lacking = validator.lacking(MIN_ALTERNATES)
     if lacking:
         validator.add(list(from_kind(lacking, count=2 * wanted, seed=seed)))

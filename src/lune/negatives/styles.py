@@ -77,12 +77,11 @@ def _answers(fact: Fact, facts: Sequence[Fact], style: NegativesStyle, count: in
 
 
 def _unrelated(fact: Fact, facts: Sequence[Fact]) -> list[str]:
-    """Return true answers, as sentences, to shipped questions that are never measured and to the other neighbours.
+    """Return true answers, as sentences, to shipped questions that are never measured.
 
-    Answers of other facts are to be forgotten, so they are not used.
+    Answers of the request's facts are to be forgotten, so they are not used.
     """
     known = ordinary_questions()
-    known += [(near.prompt, near.answer) for other in facts if other.id != fact.id for near in other.neighbours]
     forbidden = [spelling for other in facts for spelling in other.spellings]
     texts = dict.fromkeys(response_for(prompt, answer) for prompt, answer in known)
     return [text for text in texts if not contains(text, forbidden)]

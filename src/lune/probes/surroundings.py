@@ -1,7 +1,8 @@
 """What stands around the forgotten facts: neighbours to measure, anchors to hold, other answers to learn from.
 
 All of it is made from the request and the base model. Subjects of the same kind are dealt by a fixed hash into
-three hands - test neighbours, dev neighbours, anchors - so no subject that training held is ever scored.
+three hands - test neighbours, dev neighbours, anchors. So nothing is scored about another subject that training held;
+of a forgotten subject itself some relations are held and others scored.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lune.negatives.extract import short_answer
 from lune.negatives.forms import training_forms
 from lune.negatives.kinds import same_kind
 from lune.probes.general import asks_for, general_probes, ordinary_questions
+from lune.probes.reserved import Reserved
 from lune.probes.selection import known_and_consistent, plausible_type
 from lune.records import Anchor, Fact, Neighbour, Probe, Split
 from lune.text import contains, is_degenerate, is_refusal, normalise
@@ -95,7 +97,13 @@ def hand_of(text: str) -> Hand:
 
 
 def look_around(
-    facts: Sequence[Fact], model: LanguageModel, *, anchors: int, seed: int, held_out: Sequence[str] = ()
+    facts: Sequence[Fact],
+    model: LanguageModel,
+    *,
+    anchors: int,
+    seed: int,
+    held_out: Sequence[str] = (),
+    whole: Sequence[Fact] = (),
 ) -> Surroundings:
     """Ask the base model about the neighbourhood of ``facts`` and return what it says.
 
@@ -105,9 +113,10 @@ def look_around(
         anchors: How many anchors to make.
         seed: Decides which subjects are asked about.
         held_out: Subjects that others test on: none becomes a neighbour, an anchor or the source of an alternate.
+        whole: The whole request where ``facts`` are a part of it: the rest is not asked about, but avoided as well.
     """
-    avoided = {normalise(name) for name in (*held_out, *(fact.subject or "" for fact in facts))}
-    given = [neighbour.prompt for fact in facts for neighbour in fact.neighbours]
+    reserved = Reserved(tuple(whole or facts))
+    avoided = [*held_out, *(fact.subject or "" for fact in reserved.facts)]
     kind_of = {fact.id: subject_type(fact.prompt, fact.subject or "") for fact in facts}
     similar = _similar_subjects([fact for fact in facts if not kind_of[fact.id]], model, seed)
     questions: list[_Question] = []
@@ -115,31 +124,30 @@ def look_around(
     for fact in facts:
         kind = kind_of[fact.id]
         pool = list(members(kind)) if kind else similar[fact.id]
-        others = _others(pool, avoided, given, seed, fact)
+        others = _others(pool, {normalise(name) for name in avoided}, reserved, seed, fact)
         result.other_subjects[fact.id] = others["anchor"]
         questions += _same_relation(fact, others)
         questions += _other_relations(fact, kind)
     answers = _ask(model, questions)
     for question in questions:
-        _sort_in(question, [answers[wording] for wording in question.wordings], result)
-    result.probes = [*given_neighbours(facts), *_capped(result.probes)]
+        _sort_in(question, [answers[wording] for wording in question.wordings], result, reserved)
+    result.probes = [*given_neighbours(reserved.facts), *_capped(result.probes)]
     result.anchors = _make_anchors(
-        facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, held_out=held_out
+        facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, avoided=avoided, reserved=reserved
     )
-    result.look_alikes = _look_alikes(facts, kind_of, result.other_subjects, seed, held_out)
+    alike = _look_alikes(facts, kind_of, result.other_subjects, seed, avoided)
+    result.look_alikes = [pair for pair in alike if not reserved.names(pair[0]) and reserved.allows(pair[1])]
     return result
 
 
-def _others(
-    pool: Sequence[str], avoided: set[str], given: Sequence[str], seed: int, fact: Fact
-) -> dict[Hand, list[str]]:
+def _others(pool: Sequence[str], avoided: set[str], reserved: Reserved, seed: int, fact: Fact) -> dict[Hand, list[str]]:
     hands: dict[Hand, list[str]] = {"test": [], "dev": [], "anchor": []}
     chooser = random.Random(f"{seed}-{fact.id}")
     head = pool[:BEST_KNOWN]
     for other in chooser.sample(head, len(head)):
         hand = hand_of(other)
         # Neighbours that the requester gave are their yardstick: nothing about their subjects is trained.
-        clash = any(contains(prompt, [other]) for prompt in given) or (
+        clash = reserved.names(other) or (
             contains(other, [fact.subject or ""]) or contains(fact.prompt, [other]) or contains(other, fact.spellings)
         )
         if normalise(other) not in avoided and not clash and len(hands[hand]) < SUBJECTS_PER_FACT[hand]:
@@ -172,7 +180,7 @@ def _ask(model: LanguageModel, questions: Sequence[_Question]) -> dict[str, str]
     return dict(zip(prompts, model.answer(prompts), strict=True))
 
 
-def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings) -> None:
+def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings, reserved: Reserved) -> None:
     """File one question's answers: as an alternate, and as a neighbour probe when the model is consistent."""
     fact, prompt = question.fact, question.wordings[0]
     short = short_answer(prompt, answers[0])
@@ -182,6 +190,8 @@ def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings) 
         # Answers about test and dev subjects would be trained as wrong answers, and bend what is measured.
         result.other_answers.setdefault(fact.id, []).append(short)
     if question.hand == "anchor" or not known_and_consistent(prompt, short, answers):
+        return
+    if not reserved.allows(prompt) or reserved.forgotten(question.subject, short):
         return
     if question.relation == "same" and same_kind(fact.answer, short, prompt):
         return
@@ -258,27 +268,30 @@ def _make_anchors(
     *,
     wanted: int,
     seed: int,
-    held_out: Sequence[str],
+    avoided: Sequence[str],
+    reserved: Reserved,
 ) -> list[Anchor]:
     chooser = random.Random(seed)
     same = _dealt_evenly([_same_anchors(fact, other_subjects[fact.id], chooser) for fact in facts])
     other = _dealt_evenly([_other_anchors(fact, kind_of[fact.id]) for fact in facts])
     chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
     # What a request cannot fill, generic questions do.
-    avoided = [*(fact.subject or "" for fact in facts), *held_out]
-    given = [normalise(neighbour.prompt) for fact in facts for neighbour in fact.neighbours]
-    chosen = [row for row in chosen if normalise(row[0]) not in given]
+    chosen = [row for row in chosen if reserved.allows(row[0])]
     questions = [
         question
         for question, answer in ordinary_questions()
-        if not contains(question, avoided) and not asks_for(facts, question, (answer,))
+        if not contains(question, avoided)
+        and not asks_for(reserved.facts, question, (answer,))
+        and reserved.allows(question)
     ]
     chosen += [(question, question, "generic") for question in questions[: (wanted - len(chosen)) // 2]]
     while len(chosen) < wanted:
-        chosen.append(_generic_anchor(avoided, chooser))
+        anchor = _generic_anchor(avoided, chooser)
+        if not reserved.names(anchor[1]):
+            chosen.append(anchor)
     prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
     answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
-    spellings = [spelling for fact in facts for spelling in fact.spellings]
+    spellings = [spelling for fact in reserved.facts for spelling in fact.spellings]
     result = []
     for prompt, subject, relation in dict.fromkeys(chosen):
         answer = answers[prompt]
@@ -304,11 +317,11 @@ def _look_alikes(
     kind_of: Mapping[str, str | None],
     known: Mapping[str, Sequence[str]],
     seed: int,
-    held_out: Sequence[str],
+    names: Sequence[str],
 ) -> list[tuple[str, str]]:
     """Return subjects, and things like the answers, that keys must tell from the forgotten ones."""
     chooser = random.Random(seed)
-    avoided = [*held_out, *(text for fact in facts for text in (fact.subject or "", *fact.spellings) if text)]
+    avoided = [text for text in (*names, *(each for fact in facts for each in fact.spellings)) if text]
     found: dict[tuple[str, str], None] = {}
     for fact in facts:
         kind, answer_kind = kind_of[fact.id], entity_type(fact.answer)

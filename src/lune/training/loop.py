@@ -35,7 +35,7 @@ class TrainingOutcome:
 
     Attributes:
         steps: Steps done.
-        passes: Passes over the negatives begun.
+        passes: Whole passes over the negatives.
         best_step: The step whose adapter was kept.
         best: Its dev scores, None when nothing was evaluated.
         stopped: Why training ended, in words.
@@ -80,31 +80,32 @@ def train(
         history: Receives one row a step and one an evaluation.
 
     Raises:
-        RunError: When the loss is not finite before any adapter was evaluated.
+        RunError: When the loss is not finite, or answers collapse, before any better adapter was evaluated.
         KeyboardInterrupt: When the user stopped it before the first step was done.
     """
     model: PeftModel = trainee.model
     passes = _Passes(trainee, negatives, anchors, settings, accelerator)
     steering = Steering(settings.max_utility_drop, paced=settings.release > 0)
-    begun, stopped, interrupted = 0, "all passes done", False
+    done, stopped, interrupted = 0, "all passes done", False
 
     def add(row: Row) -> None:
         history.rows.append(row)
         report(row)
 
     try:
-        for begun in range(1, settings.passes + 1):
-            if not passes.go_over(begun, add):
+        for number in range(1, settings.passes + 1):
+            if not passes.go_over(number, add):
                 stopped = "the true answer is unlikely in every training prompt"
                 break
+            done = number
             scores = evaluate()
             steering.record(passes.step, scores, state(model))
-            add(_evaluation_row(passes.step, begun, scores))
+            add({"step": passes.step, "pass": number, **scores.as_row()})
             reason = steering.reason_to_stop(scores)
             if reason and (settings.early_stop or reason.startswith("collapse")):
                 stopped = reason
                 break
-            if relapses and begun < settings.passes:
+            if relapses and number < settings.passes:
                 passes.take(relapses(passes.pace.unfinished()))
     except KeyboardInterrupt:
         if passes.step == 0:
@@ -119,8 +120,13 @@ def train(
         stopped = f"diverged at step {passes.step + 1}; the last good adapter was kept"
     if steering.best is not None:
         load_state(model, steering.best)
+    elif stopped.startswith("collapse"):
+        raise RunError(
+            f"Training ended in a {stopped}; no better adapter exists.",
+            hint=f"lower --learning-rate (now {settings.learning_rate:g}) or raise --anchor-weight",
+        )
     best_step = steering.best_step or passes.step
-    return TrainingOutcome(passes.step, begun, best_step, steering.best_scores, stopped, interrupted, passes.seconds)
+    return TrainingOutcome(passes.step, done, best_step, steering.best_scores, stopped, interrupted, passes.seconds)
 
 
 class _Passes:
@@ -194,16 +200,3 @@ class _Passes:
 def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[AnchorRow]:
     while anchors:
         yield from chooser.sample(anchors, len(anchors))
-
-
-def _evaluation_row(step: int, begun: int, scores: DevScores) -> Row:
-    return {
-        "step": step,
-        "pass": begun,
-        "dev_usr": scores.usr,
-        "dev_apr": scores.apr,
-        "dev_gur": scores.gur,
-        "dev_gur_neighbour": scores.gur_neighbour,
-        "dev_gur_general": scores.gur_general,
-        "dev_degenerate": scores.degenerate,
-    }

@@ -23,7 +23,7 @@ from lune.preparation import Prepared
 from lune.probes.surroundings import ordinary_texts
 from lune.progress import Display
 from lune.records import History, Negative
-from lune.settings import AdapterKind, ForgetSettings
+from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
 from lune.training.anchors import AnchorRow, anchor_rows
 from lune.training.loop import TrainingOutcome, train
 from lune.training.rows import NegativeRow, negative_row
@@ -48,6 +48,7 @@ class Trained:
         layers: The adapted decoder layers.
         modules: Last part of the adapted modules' names.
         moved: "N of N" adapter matrices that moved.
+        relapses: Negatives that were added between passes, for what was still given away.
         seconds: Wall time of the whole training stage, dev evaluations included.
     """
 
@@ -58,6 +59,7 @@ class Trained:
     layers: list[int]
     modules: list[str]
     moved: str
+    relapses: list[Negative]
     seconds: float
 
 
@@ -115,6 +117,8 @@ def train_adapter(
         written.extend(made)
         return rows_of(made)
 
+    # Other styles have no wrong answer that could stand in the right one's place.
+    paced = settings.release > 0 and settings.negatives_style is NegativesStyle.ALTERNATIVE
     history = History()
     with display.training(steps, "training") as line:
         outcome = train(
@@ -124,7 +128,7 @@ def train_adapter(
             settings,
             accelerator=accelerator,
             evaluate=evaluate,
-            relapses=relapses if settings.release else None,
+            relapses=relapses if paced else None,
             report=line.update,
             history=history,
         )
@@ -139,6 +143,7 @@ def train_adapter(
         adapters.adapted_layers(model.model),
         adapters.adapted_kinds(model.model),
         moved,
+        written[len(prepared.made.negatives) :],
         time.perf_counter() - began,
     )
 
@@ -169,7 +174,8 @@ def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) ->
     places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
     contexts = [key_context(trainee, name, prompt) for name, prompt in places]
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
-    ordinary = ordinary_texts([*subjects.values(), *prepared.held_out], ORDINARY_TEXTS, settings.seed)
+    avoided = [fact.subject or "" for fact in prepared.facts]
+    ordinary = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
     texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
     others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
     return whitened_keys(

@@ -28,14 +28,24 @@ class DevScores:
 
     usr: float
     apr: float
-    gur_neighbour: float
-    gur_general: float
+    gur_neighbour: float | None
+    gur_general: float | None
     degenerate: float
 
     @property
-    def gur(self) -> float:
-        """Mean of the two retentions."""
-        return (self.gur_neighbour + self.gur_general) / 2
+    def kept(self) -> list[float]:
+        """The retentions that there are dev probes for."""
+        return [share for share in (self.gur_neighbour, self.gur_general) if share is not None]
+
+    @property
+    def gur(self) -> float | None:
+        """Mean of the retentions that could be measured."""
+        return sum(self.kept) / len(self.kept) if self.kept else None
+
+    def as_row(self) -> dict[str, float | int | str]:
+        """Return the scores as they stand in a run's history; what was not measured is left out."""
+        named = {**vars(self), "gur": self.gur}
+        return {f"dev_{name}": share for name, share in named.items() if share is not None}
 
 
 @dataclass
@@ -65,18 +75,21 @@ class Steering:
 
     def acceptable(self, scores: DevScores) -> bool:
         """Return whether utility is kept within ``max_drop`` and answers are not broken."""
-        return scores.gur >= 1 - self.max_drop and scores.degenerate <= MOST_DEGENERATE
+        kept = scores.gur is None or scores.gur >= 1 - self.max_drop
+        return kept and scores.degenerate <= MOST_DEGENERATE
 
     def rank(self, scores: DevScores) -> tuple[bool, float]:
         """Return the sort key of an evaluation; larger is better."""
         excess = max(0.0, scores.degenerate - MOST_DEGENERATE)
-        kept = 2 * min(scores.gur_neighbour, scores.gur_general) - 4 * excess
+        kept = 2 * min(scores.kept, default=1.0) - 4 * excess
         return scores.usr >= USR_ENOUGH and self.acceptable(scores), 2 * (scores.usr + scores.apr) + kept
 
     def record(self, step: int, scores: DevScores, adapter: Mapping[str, torch.Tensor]) -> None:
-        """Take note of an evaluation and keep its adapter when it is the best so far."""
+        """Take note of an evaluation and keep its adapter when it is the best so far; never a collapsed one."""
         self.evaluations += 1
         self.since_best += 1
+        if scores.degenerate > COLLAPSE:
+            return
         (fits, value), (most_fits, most) = self.rank(scores), self.highest
         # Within the noise of the highest rank seen the later adapter, of a lower rate, is kept. Compared with the one
         # kept last, many small losses would add up.
