@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOURCE = "https://arxiv.org/abs/2406.10890"
 HUB_ID = "jinzhuoran/RWKU"
 SETTINGS: dict[str, str | int] = {"targets": "1-100", "batch": "no"}  # single-target runs use the first 100
-QUICK: dict[str, str | int] = {"targets": "1"}
+QUICK: dict[str, str | int] = {"targets": "2"}  # of the first ones the smallest request
 
 # Config on the hub -> its split there, and its file in All/ and in each folder of Target/.
 _TABLES = {
