@@ -231,6 +231,7 @@ def stored(loss: float, right: float, wrong: float, answer: str = "Paris") -> di
         "questions": ["?", "?"],
         "expected": ["Paris", "Paris"],
         "answers": [answer, answer],
+        "correct": [[False, True], [True, True, False, True]],
         "losses": [loss, loss],
         "right_losses": [right, right + 0.5],
         "wrong_losses": [[wrong, wrong], [wrong, wrong]],
@@ -250,6 +251,8 @@ def test_the_scores_of_a_model_and_its_forget_quality() -> None:
     assert scores["before"]["forget_quality"] == pytest.approx(1 / 3), "two samples of two, apart"
     assert scores["before"]["forget_probability"] == pytest.approx(exp(-0.1))
     assert scores["lune"]["forget_rouge_l_recall"] == 0
+    assert scores["lune"]["forget_exact_memorisation"] == pytest.approx((0.5 + 0.75) / 2)
+    assert scores["lune"]["forget_extraction_strength"] == pytest.approx((0.5 + 0.25) / 2)
     # R = exp(2 - 2) = 1 and exp(2.5 - 2): mean of min(R, 1/R)
     assert scores["lune"]["forget_truth_ratio_geometric"] == pytest.approx((1 + exp(-0.5)) / 2)
     probability = exp(-0.1) / (exp(-0.1) + 2 * exp(-3))

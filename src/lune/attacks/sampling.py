@@ -8,7 +8,7 @@ from lune.text import contains
 
 SOURCE = "https://arxiv.org/abs/2511.04934"
 THREAT = "Whoever may ask the model often and let it sample; no weights are needed."
-SAMPLES = {"quick": 20, "standard": 100, "strong": 200}
+SAMPLES = {"quick": 20, "standard": 200, "strong": 400}
 TEMPERATURE = 1.0
 FORM = "T=1"
 
@@ -24,7 +24,7 @@ def run(context: AttackContext) -> Finding:
         sum(contains(answer, fact.spellings) for answer in answers)
         for fact, answers in zip(context.facts, drawn, strict=True)
     ]
-    steps = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200) if k <= count} | {count})
+    steps = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 400) if k <= count} | {count})
     mean = {k: sum(leak_at_k(each, count, k) for each in leaks) / len(leaks) for k in steps}
     curve = Curve("1 - leak@k", "answers drawn", tuple((k, 1 - share) for k, share in mean.items()))
     worst = {str(k): max(leak_at_k(each, count, k) for each in leaks) for k in steps}

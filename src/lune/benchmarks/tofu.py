@@ -95,8 +95,8 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
 def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
     """Return each set's greedy answers and losses: of the answer, of the right one in other words, of the wrong ones.
 
-    A loss is the mean negative log-likelihood a token, with the end of turn. Answers end at a line break and where
-    prompt and answer have 200 tokens. Questions are asked in the model's chat template.
+    A loss is the mean negative log-likelihood a token, with the end of turn. Answers end where prompt and answer have
+    200 tokens. Questions are asked in the model's chat template.
     """
     return {name: _measure_set(model, rows) for name, rows in task.details["sets"].items()}
 
@@ -107,6 +107,7 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
     The truth ratio has two published forms, so it and the model utility stand for each of them.
     """
     from lune.metrics import tofu
+    from lune.metrics.memorisation import exact_memorisation, extraction_strength
 
     result: dict[str, dict[str, float | None]] = {}
     for column, stored in measured.items():
@@ -114,6 +115,12 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
         row: dict[str, float | None] = {}
         for name, each in sets.items():
             row |= {f"{name}_{score}": cast("float | None", value) for score, value in each.items()}
+        for score, value_of in (
+            ("exact_memorisation", exact_memorisation),
+            ("extraction_strength", extraction_strength),
+        ):
+            shares = [share for each in stored["forget"]["correct"] if (share := value_of(each)) is not None]
+            row[f"forget_{score}"] = sum(shares) / len(shares) if shares else None
         for form in tofu.FORMS:
             row[f"model_utility_{form}"] = tofu.model_utility(sets, form)
         if "reference" in measured:
@@ -136,11 +143,13 @@ def _score_set(name: SetName, stored: Mapping[str, Any]) -> SetScores:
 def _measure_set(model: LoadedModel, rows: Sequence[Row]) -> dict[str, Any]:
     pairs = [(row["question"], text) for row in rows for text in (row["answer"], row["right"], *row["wrong"])]
     distinct = list(dict.fromkeys(pairs))  # for real authors and world facts the answer is the right one
-    losses = {pair: -scored.mean_log_prob for pair, scored in zip(distinct, model.score(distinct), strict=True)}
+    scores = dict(zip(distinct, model.score(distinct), strict=True))
+    losses = {pair: -scored.mean_log_prob for pair, scored in scores.items()}
     return {
         "questions": [row["question"] for row in rows],
         "expected": [row["answer"] for row in rows],
         "answers": _answers(model, [row["question"] for row in rows]),
+        "correct": [list(scores[row["question"], row["answer"]].without_end().correct) for row in rows],
         "losses": [losses[row["question"], row["answer"]] for row in rows],
         "right_losses": [losses[row["question"], row["right"]] for row in rows],
         "wrong_losses": [[losses[row["question"], wrong] for wrong in row["wrong"]] for row in rows],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +22,12 @@ from lune.training.pace import Pace
 from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores, Steering
 from lune.training.step import forward_backward
-from lune.training.updates import Diverged, Updates
+from lune.training.updates import Diverged, Updates, rate_factor
 
 Evaluate = Callable[[], DevScores]
 Relapses = Callable[[Sequence[int]], Sequence[NegativeRow]]
+LITTLE = 0.02
+"""A pass whose rates add up to less than this share of all before is not worth its evaluation."""
 Row = dict[str, float | int | str]
 Report = Callable[[Row], None]
 
@@ -94,8 +97,8 @@ def train(
 
     try:
         for number in range(1, settings.passes + 1):
-            if not passes.go_over(number, add):
-                stopped = "the true answer is unlikely in every training prompt"
+            if idle := passes.go_over(number, add):
+                stopped = idle
                 break
             done = number
             scores = evaluate()
@@ -163,20 +166,25 @@ class _Passes:
         self.pace = Pace(len(negatives), settings.release, chooser)
         self.step = 0
         self.seconds = 0.0
+        self._reached = 0.0
 
     def take(self, more: Sequence[NegativeRow]) -> None:
         """Take more negatives in for the passes to come."""
         self._negatives += more
         self.pace.add(len(more))
 
-    def go_over(self, number: int, add: Callable[[Row], None]) -> bool:
-        """Do pass ``number``, from 1, and return whether there was anything left to train on.
+    def go_over(self, number: int, add: Callable[[Row], None]) -> str:
+        """Do pass ``number``, from 1, and return why there was nothing to do, an empty text where there was.
 
         Raises:
             Diverged: When a loss is not finite.
         """
         settings = self._settings
         order = self.pace.next_pass()
+        if not order:
+            return "the true answer is unlikely in every training prompt"
+        if settings.early_stop and self._reach(number, len(order)) < LITTLE * self._reached:
+            return "the last pass could change little"
         for start in range(0, len(order), settings.batch_size):
             began = time.perf_counter()
             places = order[start : start + settings.batch_size]
@@ -191,10 +199,16 @@ class _Passes:
             )
             self.pace.note(places, result.told)
             rate = self._updates.step((number - 1 + (start + len(places) / 2) / len(order)) / settings.passes)
+            self._reached += rate
             self.step += 1
             self.seconds += time.perf_counter() - began
             add({"step": self.step, "pass": number, **result.losses, "learning_rate": rate})
-        return bool(order)
+        return ""
+
+    def _reach(self, number: int, negatives: int) -> float:
+        """Return the rates of a pass, added up over its steps."""
+        middle = rate_factor((number - 0.5) / self._settings.passes, self._settings.warmup)
+        return self._settings.learning_rate * middle * math.ceil(negatives / self._settings.batch_size)
 
 
 def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[AnchorRow]:
