@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lune.language_model import FORGET_TOKENS, MAX_NEW_TOKENS, LanguageModel, TokenScores
 from lune.metrics import summarise
-from lune.metrics.membership import ScoredText, membership_within
+from lune.metrics.membership import LOWEST_SHARE, ScoredText, membership_within
 from lune.records import Answered, Fact, Probe
 from lune.text import contains, is_degenerate
 from lune.training.steering import DevScores
@@ -179,12 +179,15 @@ def membership_texts(facts: Sequence[Fact], held_out: Mapping[str, Sequence[str]
     return [(texts(fact, [fact.answer]), texts(fact, held_out[fact.id])) for fact in facts if held_out.get(fact.id)]
 
 
-def infer_membership(model: LanguageModel, groups: Sequence[Texts]) -> dict[str, dict[str, float | None]]:
+def infer_membership(
+    model: LanguageModel, groups: Sequence[Texts], *, lowest: float = LOWEST_SHARE
+) -> dict[str, dict[str, float | None]]:
     """Return the scores of the membership attacks, members compared with the non-members of their own group only.
 
     Args:
         model: The model attacked; all texts are scored in one call.
         groups: The texts of each fact, or one group of a benchmark's own.
+        lowest: Share of the tokens that min-k and min-k++ look at.
     """
     pairs = list(dict.fromkeys(pair for group in groups for side in group for pair in side))
     if not pairs:
@@ -194,7 +197,7 @@ def infer_membership(model: LanguageModel, groups: Sequence[Texts]) -> dict[str,
     def scored(side: Sequence[tuple[str, str]]) -> list[ScoredText]:
         return [(pair[1], scores[pair]) for pair in side]
 
-    return membership_within([(scored(members), scored(others)) for members, others in groups])
+    return membership_within([(scored(members), scored(others)) for members, others in groups], lowest=lowest)
 
 
 def _of_the_answer(prompt: str, scores: TokenScores) -> TokenScores:

@@ -27,6 +27,7 @@ from lune.evaluation import (
 from lune.facts import check_facts, read_request
 from lune.hardware import Hardware, describe, pick_device, pick_dtype
 from lune.metrics import Summary, summarise
+from lune.metrics.membership import LOWEST_SHARE
 from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet
 from lune.negatives.show import negatives_table
@@ -164,7 +165,8 @@ def _run(
     timings.update(prepared.seconds)
     say_prepared(display, prepared)
     texts = _membership_texts(prepared, cell)
-    mia_before = infer_membership(base, texts)
+    lowest = cell.task.lowest_share if cell else LOWEST_SHARE
+    mia_before = infer_membership(base, texts, lowest=lowest)
 
     trained, checks, after, mia_after = None, {}, prepared.before, mia_before
     shipped = (cell and cell.instead) or model
@@ -188,7 +190,7 @@ def _run(
         with display.stage("reloading the adapter from disk, asking every test probe"):
             if trained:
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
-            after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts)
+            after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts, lowest=lowest)
     timings["evaluate"] += time.perf_counter() - start
     rows = answered(prepared.test, prepared.before, after)
     known_ids = {fact.id for fact in prepared.known}

@@ -153,10 +153,10 @@ def _answers(model: LoadedModel, rows: Sequence[Row]) -> list[str]:
 
 
 def _likelihoods(raw: LoadedModel, texts: Sequence[str]) -> list[dict[str, float]]:
-    from lune.metrics.membership import ATTACKS
+    from lune.metrics.membership import ATTACKS, LOWEST_SHARE
 
     scored = zip(texts, raw.score([("", text) for text in texts]), strict=True)
-    return [{name: attack(text, scores) for name, attack in ATTACKS.items()} for text, scores in scored]
+    return [{name: attack(text, scores, LOWEST_SHARE) for name, attack in ATTACKS.items()} for text, scores in scored]
 
 
 def _recalls(answers: Sequence[Row]) -> dict[str, float | None]:

@@ -35,6 +35,7 @@ class Task:
         teaching: What must be taught first, None for benchmarks of real facts.
         members: Forget texts of a membership attack, (prompt, response); an empty prompt for raw text.
         non_members: Texts of the same kind that no model was taught.
+        lowest_share: Share of the tokens that the membership attacks min-k and min-k++ look at.
         details: Rows that the benchmark's own protocol needs, by name.
     """
 
@@ -44,4 +45,5 @@ class Task:
     teaching: Teaching | None = None
     members: tuple[TaughtText, ...] = ()
     non_members: tuple[TaughtText, ...] = ()
+    lowest_share: float = 0.2
     details: dict[str, Any] = field(default_factory=dict)

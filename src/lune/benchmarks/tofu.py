@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SOURCE = "https://arxiv.org/abs/2401.06121"
 HUB_ID = "locuslab/TOFU"
 SETTINGS: dict[str, str | int] = {"split": "forget05", "authors": 200, "rows": 300}
-QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 40}
+QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 20}
 
 SHARES = {"forget01": Fraction(1, 100), "forget05": Fraction(5, 100), "forget10": Fraction(10, 100)}
 SETS: tuple[SetName, ...] = ("forget", "retain", "real_authors", "world_facts")
@@ -85,6 +85,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
             facts=tuple(facts),
             probes=(*_forget_probes(facts, forget), *_neighbours(data)),
             teaching=Teaching(everything=(*taught, *(_pair(row) for row in forget)), retained=taught),
+            lowest_share=0.4,  # as open-unlearning takes it for TOFU
             members=tuple(_pair(row) for row in forget),
             non_members=tuple(_pair(row) for row in _read(source, split.replace("forget", "holdout"))[:count]),
             details={"sets": {name: [_protocol_row(row) for row in part[:rows]] for name, part in data.items()}},

@@ -11,7 +11,7 @@ With log p_t the log-probability of token t given those before it, n tokens in a
 
     loss             (1/n) sum_t log p_t                            (Yeom et al. 2018), a mean, not a sum
     zlib             loss / bytes of zlib(x) in UTF-8               (Carlini et al. 2021), with the same mean
-    min_k            mean of the lowest 20 % of log p_t             (Shi et al., arXiv 2310.16789)
+    min_k            mean of the lowest k = 20 % of log p_t         (Shi et al., arXiv 2310.16789)
     min_k_plus_plus  mean of the lowest 20 % of (log p_t - mu_t) / sigma_t   (Zhang et al., arXiv 2404.02936)
 
 where mu_t and sigma_t are mean and standard deviation of log p under the model's own distribution at t. These need the
@@ -30,39 +30,41 @@ from lune.language_model import TokenScores
 from lune.metrics.intervals import RESAMPLES, Floats, draw_counts, interval_of, mean_interval
 from lune.records import Interval
 
-LOWEST_SHARE = 0.2  # k of min-k and min-k++
+LOWEST_SHARE = 0.2  # k of min-k and min-k++, where a benchmark has no other
 _LEAST_DEVIATION = 1e-6  # a model certain of its token has sigma 0, and the token then deviates by 0 too
 
 ScoredText = tuple[str, TokenScores]
 TwoSides = tuple[Sequence[float], Sequence[float]]
 
 
-def loss_score(text: str, scores: TokenScores) -> float:
-    """Return the mean log-probability a token, in nats; ``text`` is not used."""
+def loss_score(text: str, scores: TokenScores, lowest: float = LOWEST_SHARE) -> float:
+    """Return the mean log-probability a token, in nats; ``text`` and ``lowest`` are not used."""
     return scores.mean_log_prob
 
 
-def zlib_score(text: str, scores: TokenScores) -> float:
-    """Return the mean log-probability a token over the zlib size of ``text`` in bytes."""
+def zlib_score(text: str, scores: TokenScores, lowest: float = LOWEST_SHARE) -> float:
+    """Return the mean log-probability a token over the zlib size of ``text`` in bytes; ``lowest`` is not used."""
     return scores.mean_log_prob / len(zlib.compress(text.encode("utf-8")))
 
 
-def min_k_score(text: str, scores: TokenScores) -> float:
-    """Return the mean of the lowest 20 % of the log-probabilities, at least one token; ``text`` is not used."""
-    return _mean_of_lowest(scores.log_probs)
+def min_k_score(text: str, scores: TokenScores, lowest: float = LOWEST_SHARE) -> float:
+    """Return the mean of the ``lowest`` share of the log-probabilities, at least one token; ``text`` is not used."""
+    return _mean_of_lowest(scores.log_probs, lowest)
 
 
-def min_k_plus_plus_score(text: str, scores: TokenScores) -> float:
-    """Return the mean of the lowest 20 % of the standardised log-probabilities; ``text`` is not used."""
+def min_k_plus_plus_score(text: str, scores: TokenScores, lowest: float = LOWEST_SHARE) -> float:
+    """Return the mean of the ``lowest`` share of the standardised log-probabilities; ``text`` is not used."""
     return _mean_of_lowest(
         [
             (log_prob - mean) / max(deviation, _LEAST_DEVIATION)
             for log_prob, mean, deviation in zip(scores.log_probs, scores.means, scores.deviations, strict=True)
-        ]
+        ],
+        lowest,
     )
 
 
-ATTACKS: Mapping[str, Callable[[str, TokenScores], float]] = {
+Attack = Callable[[str, TokenScores, float], float]
+ATTACKS: Mapping[str, Attack] = {
     "loss": loss_score,
     "zlib": zlib_score,
     "min_k": min_k_score,
@@ -75,6 +77,7 @@ def membership(
     non_members: Sequence[ScoredText],
     *,
     further: Mapping[str, TwoSides] | None = None,
+    lowest: float = LOWEST_SHARE,
     seed: int = 0,
 ) -> dict[str, dict[str, float | None]]:
     """Return how well each attack tells the two kinds of text apart.
@@ -83,6 +86,7 @@ def membership(
         members: Forget texts with their token scores.
         non_members: Texts of the same kind that were never taught, with theirs.
         further: Scores of further attacks by name, those of members and those of non-members, higher for members.
+        lowest: Share of the tokens that min-k and min-k++ look at.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -90,7 +94,10 @@ def membership(
         each side, ``auc_low`` and ``auc_high``; None where either side has no text to score. Texts without a token, or
         with a likelihood that is not a number, are left out.
     """
-    sides = {name: (_attack_scores(each, members), _attack_scores(each, non_members)) for name, each in ATTACKS.items()}
+    sides = {
+        name: (_attack_scores(each, members, lowest), _attack_scores(each, non_members, lowest))
+        for name, each in ATTACKS.items()
+    }
     for name, (positive, negative) in (further or {}).items():
         sides[name] = (_without_nan(positive), _without_nan(negative))
     return {name: _told_apart(positive, negative, seed) for name, (positive, negative) in sides.items()}
@@ -107,7 +114,10 @@ def _told_apart(positive: Sequence[float], negative: Sequence[float], seed: int)
 
 
 def membership_within(
-    groups: Sequence[tuple[Sequence[ScoredText], Sequence[ScoredText]]], *, seed: int = 0
+    groups: Sequence[tuple[Sequence[ScoredText], Sequence[ScoredText]]],
+    *,
+    lowest: float = LOWEST_SHARE,
+    seed: int = 0,
 ) -> dict[str, dict[str, float | None]]:
     """Return the same with every member compared with the non-members of its own group (fact) only.
 
@@ -117,10 +127,13 @@ def membership_within(
     of the group. A single group is `membership`; one without a text to score on either side is left out.
     """
     if len(groups) == 1:
-        return membership(*groups[0], seed=seed)
+        return membership(*groups[0], lowest=lowest, seed=seed)
     results: dict[str, dict[str, float | None]] = {}
     for name, attack in ATTACKS.items():
-        scored = [(_attack_scores(attack, members), _attack_scores(attack, others)) for members, others in groups]
+        scored = [
+            (_attack_scores(attack, members, lowest), _attack_scores(attack, others, lowest))
+            for members, others in groups
+        ]
         pairs = [(positive, negative) for positive, negative in scored if positive and negative]
         aucs = [(place, float(_wins(positive, negative).mean())) for place, (positive, negative) in enumerate(pairs)]
         interval = mean_interval(aucs, seed=seed)
@@ -181,8 +194,8 @@ def _wins(positive: Sequence[float], negative: Sequence[float]) -> Floats:
     return wins
 
 
-def _attack_scores(attack: Callable[[str, TokenScores], float], texts: Sequence[ScoredText]) -> list[float]:
-    return [attack(text, scores) for text, scores in texts if _is_defined(scores)]
+def _attack_scores(attack: Attack, texts: Sequence[ScoredText], lowest: float) -> list[float]:
+    return [attack(text, scores, lowest) for text, scores in texts if _is_defined(scores)]
 
 
 def _without_nan(scores: Sequence[float]) -> list[float]:
@@ -195,6 +208,6 @@ def _is_defined(scores: TokenScores) -> bool:
     return bool(scores.log_probs) and not any(math.isnan(value) for value in values)
 
 
-def _mean_of_lowest(values: Sequence[float]) -> float:
-    count = max(1, int(len(values) * LOWEST_SHARE))
+def _mean_of_lowest(values: Sequence[float], lowest: float) -> float:
+    count = max(1, int(len(values) * lowest))
     return sum(sorted(values)[:count]) / count
