@@ -128,8 +128,11 @@ def look_around(
         result.other_subjects[fact.id] = others["anchor"]
         questions += _same_relation(fact, others)
         questions += _other_relations(fact, kind)
-    answers = _ask(model, questions)
-    for question in questions:
+    answers = _ask(model, [question.wordings[0] for question in questions])
+    # Another wording is worth asking only where the first was answered by something that a neighbour can be.
+    hopeful = [each for each in questions if _short_answer(each, answers[each.wordings[0]])]
+    answers |= _ask(model, [wording for each in hopeful for wording in each.wordings[1:]])
+    for question in hopeful:
         _sort_in(question, [answers[wording] for wording in question.wordings], result, reserved)
     result.probes = [*given_neighbours(reserved.facts), *_capped(result.probes)]
     result.anchors = _make_anchors(
@@ -175,16 +178,24 @@ def _wordings(prompt: str) -> tuple[str, str]:
     return prompt, to_imperative(prompt) or f"Please answer this: {prompt}"
 
 
-def _ask(model: LanguageModel, questions: Sequence[_Question]) -> dict[str, str]:
-    prompts = list(dict.fromkeys(wording for question in questions for wording in question.wordings))
-    return dict(zip(prompts, model.answer(prompts), strict=True))
+def _ask(model: LanguageModel, prompts: Iterable[str]) -> dict[str, str]:
+    distinct = list(dict.fromkeys(prompts))
+    return dict(zip(distinct, model.answer(distinct), strict=True))
+
+
+def _short_answer(question: _Question, answer: str) -> str | None:
+    """Return the few words that answer the question, None where it has none or they hold the forgotten answer."""
+    short = short_answer(question.wordings[0], answer)
+    if not short or len(short.split()) > LONGEST_ANSWER or is_refusal(answer):
+        return None
+    return None if contains(short, question.fact.spellings) else short
 
 
 def _sort_in(question: _Question, answers: Sequence[str], result: Surroundings, reserved: Reserved) -> None:
     """File one question's answers: as an alternate, and as a neighbour probe when the model is consistent."""
     fact, prompt = question.fact, question.wordings[0]
-    short = short_answer(prompt, answers[0])
-    if not short or len(short.split()) > LONGEST_ANSWER or contains(short, fact.spellings) or is_refusal(answers[0]):
+    short = _short_answer(question, answers[0])
+    if short is None:
         return
     if question.hand == "anchor":
         # Answers about test and dev subjects would be trained as wrong answers, and bend what is measured.
