@@ -35,12 +35,12 @@ sys.exit(0 if status in (0, 1) else status)
 """
 # An odd batch size: the processes' shares differ, and the last batch may leave one of them without a row.
 SETTINGS = {
-    "device": "cpu", "dtype": "float32", "anchors": 24, "passes": 2, "batch_size": 13, "adapter": "lora",
-    "learning_rate": 2e-3, "early_stop": False,
+    "device": "cpu", "dtype": "float32", "anchors": 24, "passes": 2, "batch_size": 13, "learning_rate": 2e-3,
+    "early_stop": False,
 }  # fmt: skip
 
 
-def run_on_two_processes(folder: Path, model: Path, request: Path) -> None:
+def run_on_two_processes(folder: Path, model: Path, request: Path, settings: dict[str, object]) -> None:
     """Run `lune forget` in two processes.
 
     On CPUs torch's own launcher is used: `accelerate launch --cpu` starts one process, whatever number it is given.
@@ -48,7 +48,7 @@ def run_on_two_processes(folder: Path, model: Path, request: Path) -> None:
     script = folder.with_name("run_lune.py")
     script.write_text(SCRIPT)
     config = folder.with_name("settings.yaml")
-    config.write_text(yaml.safe_dump({**SETTINGS, "model": str(model), "out": str(folder)}))
+    config.write_text(yaml.safe_dump({**settings, "model": str(model), "out": str(folder)}))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     done = subprocess.run(
         [sys.executable, *launcher, str(script), "forget", str(request), "--config", str(config)],
@@ -64,11 +64,15 @@ def run_on_two_processes(folder: Path, model: Path, request: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [{"adapter": "lora"}, {"adapter": "keyed", "learning_rate": 0.05}], ids=lambda k: k["adapter"]
+)
 def test_two_processes_give_the_adapter_of_one(
-    tiny_folder: Path, request_file: Path, tmp_path: Path, only_taught: None
+    kind: dict[str, object], tiny_folder: Path, request_file: Path, tmp_path: Path, only_taught: None
 ) -> None:
-    lune.forget(request_file, out=tmp_path / "run-1", model=str(tiny_folder), **SETTINGS)
-    run_on_two_processes(tmp_path / "run-2", tiny_folder, request_file)
+    settings = {**SETTINGS, **kind}
+    lune.forget(request_file, out=tmp_path / "run-1", model=str(tiny_folder), **settings)
+    run_on_two_processes(tmp_path / "run-2", tiny_folder, request_file, settings)
     left = {path.name for path in tmp_path.iterdir()}
     made = {"run_lune.py", "settings.yaml", request_file.name}
     assert left == {"run-1", "run-2", *made}, "the second process leaves nothing"

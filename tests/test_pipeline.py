@@ -130,7 +130,7 @@ def test_probes_answers_are_those_of_plain_peft(finished: Path, tiny_folder: Pat
         assert (answer.splitlines() or [""])[0].strip() == probe["after"], probe["prompt"]
 
 
-def test_negatives_never_teach_the_answer_and_anchors_no_test_probe(finished: Path) -> None:
+def test_negatives_never_teach_the_answer_and_no_test_probe(finished: Path) -> None:
     negatives = rows_of(finished / "negatives.jsonl")
     probed = {probe["prompt"] for probe in rows_of(finished / "probes.jsonl") if probe["kind"] != "direct"}
     assert {negative["fact_id"] for negative in negatives} == {fact["id"] for fact in record(finished)["facts"]["list"]}
@@ -338,11 +338,13 @@ def test_each_process_loads_the_model_onto_the_card_that_accelerate_gives_it(
 
 
 def test_the_keyed_recipe_runs_whole_and_keeps_the_neighbours(tiny_folder: Path, tmp_path: Path) -> None:
-    settings = {"anchors": 40, "learning_rate": 0.5, "passes": 10, "batch_size": 16, "dtype": "float32"}
+    settings = {"anchors": 40, "learning_rate": 0.05, "passes": 10, "batch_size": 16, "dtype": "float32"}
     run = lune.forget([fact("France"), fact("Japan")], out=tmp_path / "run", model=str(tiny_folder), **settings)
     written = record(run.folder)
     assert written["settings"]["adapter"] == "keyed"
     assert written["training"]["adapter_rank"] == 4  # a key for each subject and each answer
+    assert written["metrics"]["before"]["usr"] == 0.0
+    assert written["metrics"]["after"]["usr"] == 1.0
     assert written["metrics"]["after"]["apr"] > written["metrics"]["before"]["apr"]
     assert written["metrics"]["after"]["gur_neighbour"] >= 0.8
 

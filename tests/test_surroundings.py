@@ -92,6 +92,31 @@ def test_given_neighbours_are_scored_as_given(tiny_model: LoadedModel, only_taug
     assert (probes[0].split, probes[0].expected) == ("test", ("Madrid", "Madrit"))
 
 
+def test_what_the_requester_gave_neither_trains_nor_steers(tiny_model: LoadedModel, only_taught: None) -> None:
+    prompts = ("What is the capital of Spain?", "On which continent is France?", "What is the currency of Norway?")
+    given = replace(fact("France"), neighbours=tuple(Neighbour(prompt, "Xanadu") for prompt in prompts))
+    for seed in range(3):
+        around = look_around([given, fact("Japan")], tiny_model, anchors=120, seed=seed)
+        held = [anchor.prompt for anchor in around.anchors] + [prompt for _, prompt in around.look_alikes]
+        assert held
+        assert not any(contains(text, [prompt.rstrip("?")]) for text in held for prompt in prompts)
+        assert not any(contains(text, ["Spain", "Norway"]) for text in held)
+        made = [probe for probe in around.probes if probe.relation != "given"]
+        assert not {probe.prompt for probe in made} & set(prompts)
+        assert not any(probe.subject in ("Spain", "Norway") for probe in made)
+
+
+def test_another_fact_of_the_request_is_no_neighbour_of_the_first() -> None:
+    capital = replace(fact("France"), answer="Paris")
+    continent = Fact("continent", "On which continent is France?", "Europe", subject="France")
+    free = look_around([capital], Parrot("Europe"), anchors=0, seed=0).probes
+    assert any(probe.prompt == continent.prompt for probe in free), "else this shows nothing"
+    for request in ([capital, continent], [capital]):
+        probes = look_around(request, Parrot("Europe"), anchors=0, seed=0, whole=[capital, continent]).probes
+        assert not any(probe.prompt == continent.prompt for probe in probes)
+        assert not any(probe.subject == "France" and contains(probe.expected[0], ["Europe"]) for probe in probes)
+
+
 def test_without_anchors_wanted_none_are_made(tiny_model: LoadedModel, only_taught: None) -> None:
     assert look_around(FACTS, tiny_model, anchors=0, seed=0).anchors == []
 
