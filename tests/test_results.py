@@ -31,3 +31,19 @@ def test_without_stored_runs_the_page_says_so(tmp_path: Path) -> None:
 def test_the_source_distribution_holds_what_the_page_is_made_of() -> None:
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
     assert "/results" in targets["sdist"]["include"]
+
+
+def test_the_attacks_on_a_cell_stand_under_its_bench(tmp_path: Path) -> None:
+    cell = tmp_path / "task" / "lune" / "seed-0"
+    cell.mkdir(parents=True)
+    told = {"attack": "nf4", "facts": [{}, {}, {}, {}], "base_gives": 0.75, "seconds": 3.4, "skipped": ""}
+    told |= {"usr_before": {"value": 1.0}, "usr_after": {"value": 0.5}}
+    told |= {"recovered": {"value": 0.5, "low": 0.25, "high": 0.75}}
+    skipped = {"attack": "embedding", "skipped": "too few facts"}
+    record = {"command": "lune attack RUN --budget quick", "attacks": [told, skipped]}
+    (cell / "attacks.json").write_text(json.dumps(record), encoding="utf-8")
+    lines = make_results._attack_section(cell)
+    assert "### Attacks on task, lune, seed-0" in lines
+    assert "| nf4 | 4 | 1.000 | 0.500 | 0.500 [0.25, 0.75] | 0.750 | 3 |" in lines
+    assert "| embedding | not made: too few facts | | | | | |" in lines
+    assert "$ lune attack RUN --budget quick" in lines

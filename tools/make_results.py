@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lune.attacks.folder import RESULTS as ATTACKS
 from lune.bench.cells import SCORES as PROTOCOL_SCORES
 from lune.bench.cells import cell_folders
 from lune.bench.results import read_cells, rows
@@ -29,13 +30,13 @@ runs the commands below again, on the machine at hand, and `make docs` rebuilds 
 of another seed, differ.
 
 Everything here is one seed. The default recipe's settings were chosen on other requests of the same relations, and in
-part while looking at the demo's own scores, so its column in the demo is no held-out result; with 160 anchors instead
-of 200, in other shares, the demo kept one fact in an answer and lost one more general question
-([its record](../results/other/demo-160-anchors.json); the shares have changed since, so no command makes it again).
-The facts of `world` took no part in any choice: its test subjects are a fixed split. A record holds every setting of
-its run; the defaults may have moved since (the `world` run had those 160 anchors). The seconds of the paper's recipe
-and of `world` were taken while other programs used the same two cores: they are too high. Those of the default's demo
-were taken at raised priority with nothing beside it; at the normal one it took 203.
+part while looking at the demo's own scores, so its column in the demo is no held-out result. The facts of `world` took no
+part in any choice: its test subjects are a fixed split. How much hangs on details shows in a run of an earlier version
+with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an answer
+([its record](../results/other/demo-160-anchors.json); no command makes it again).
+
+The demo was timed with nothing beside it; the benches ran while other programs used the same two cores, so their seconds
+are too high.
 """
 SCORES = (
     ("usr", "USR"),
@@ -79,7 +80,8 @@ def _demo_section(records: list[dict[str, Any]]) -> str:
         f"Facts to forget: {facts}.",
         "",
         "Brackets: 95 % interval by bootstrap over facts. Neighbours are other subjects of the same relation and other",
-        "relations of the same subject; no subject among them was held by an anchor in training.",
+        "relations of the same subject. No subject of the first kind was held by an anchor in training; of the",
+        "forgotten subjects themselves other questions were.",
         "",
         "| | before | " + " | ".join(f"after, `{record['recipe']}`" for record in records) + " |",
         "| --- | ---: | " + " | ".join("---:" for _ in records) + " |",
@@ -172,7 +174,55 @@ def bench_section(folder: Path) -> str:
     minutes = sum(record["timings_s"]["total"] for record in records) / 60
     made = f"{len(records)} cells, {minutes:.0f} minutes without teaching, on {'; '.join(machines)}. Rebuilt by:"
     table = markdown(rows(read_cells([folder])), level=2)
-    return "\n".join(["", table, made, "", "```console", *(f"$ {command}" for command in commands), "```"])
+    attacks = [line for cell in cell_folders(folder) for line in _attack_section(cell)]
+    console = ["```console", *(f"$ {command}" for command in commands), "```"]
+    return "\n".join(["", table, *_taught_lines(records), made, "", *console, *attacks])
+
+
+def _taught_lines(records: list[dict[str, Any]]) -> list[str]:
+    """Return what the models that were taught first knew afterwards, one line each."""
+    found = {
+        name: teaching
+        for record in records
+        for name, teaching in record["bench"]["teaching"].items()
+        if teaching and (name == "target" or record["bench"]["column"] == "reference")
+    }
+    lines = [
+        f"- taught {name}: {each['texts']} texts in {each['passes']} passes, {each['seconds']:.0f} s; ROUGE-L recall "
+        f"{each['rouge_l_recall']:.3f}, probability {each['probability']:.3f}"
+        for name, each in sorted(found.items(), reverse=True)
+    ]
+    return [*lines, ""] if lines else []
+
+
+def _attack_section(cell: Path) -> list[str]:
+    """Return the table of the attacks on a cell, nothing where none were made."""
+    if not (cell / ATTACKS).is_file():
+        return []
+    record = json.loads((cell / ATTACKS).read_text(encoding="utf-8"))
+    task, column = cell.parts[-3], cell.parts[-2]
+    lines = [
+        "",
+        f"### Attacks on {task}, {column}, {cell.name}",
+        "",
+        "Recovered is USR before less USR after, over the facts that the attack could ask; brackets: 95 % interval.",
+        "",
+        "| attack | facts | USR before | USR after | recovered | the base model gives | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for each in record["attacks"]:
+        if each.get("skipped"):
+            lines.append(f"| {each['attack']} | not made: {each['skipped']} | | | | | |")
+            continue
+        low, high = each["recovered"]["low"], each["recovered"]["high"]
+        interval = f" [{low:.2f}, {high:.2f}]" if low is not None and low != high else ""
+        shown = [_number(each[name]["value"]) for name in ("usr_before", "usr_after", "recovered")]
+        given = _number(each["base_gives"])
+        lines.append(
+            f"| {each['attack']} | {len(each['facts'])} | {shown[0]} | {shown[1]} | {shown[2]}{interval} | {given} | "
+            f"{each['seconds']:.0f} |"
+        )
+    return [*lines, "", "```console", f"$ {record['command']}", "```"]
 
 
 def store_bench(out: Path, folder: Path) -> None:
@@ -182,7 +232,7 @@ def store_bench(out: Path, folder: Path) -> None:
     for cell in cell_folders(out):
         target = folder / cell.relative_to(out)
         target.mkdir(parents=True)
-        for name in (RUN_RECORD, PROTOCOL_SCORES):
+        for name in (RUN_RECORD, PROTOCOL_SCORES, ATTACKS):
             if (cell / name).is_file():
                 write_json(target / name, _without_places(json.loads((cell / name).read_text(encoding="utf-8"))))
 
