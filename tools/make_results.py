@@ -31,8 +31,8 @@ of another seed, differ.
 
 Everything here is one seed. The default recipe's settings were chosen on other requests of the same relations, and in
 part while looking at the demo's own scores, so its column in the demo is no held-out result. The facts of `world` took
-no part in any choice: its test subjects are a fixed split. How much hangs on details shows in a run of an earlier version
-with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an answer
+no part in any choice: its test subjects are a fixed split. How much hangs on details shows in a run of an earlier
+version with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an answer
 ([its record](../results/other/demo-160-anchors.json); no command makes it again).
 
 The demo was timed with nothing beside it; the benches ran while other programs used the same two cores, so their
