@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 KINDS = ("direct", "paraphrase")
-MAX_NEW_TOKENS = 20
+MAX_NEW_TOKENS = 32  # what a run lets probes of facts to forget answer
 
 
 def base_folder(run: Path) -> str:
@@ -38,6 +38,9 @@ def main() -> int:
     # Libraries' bars and notices about their own next releases are not what this prints.
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
+    if not sys.argv[1:] or not (Path(sys.argv[1]) / "run.json").is_file():
+        print("Name the folder of a finished run: python examples/plain_peft.py runs/demo", file=sys.stderr)
+        return 2
     run = Path(sys.argv[1])
     base = base_folder(run)
     tokenizer = AutoTokenizer.from_pretrained(base)

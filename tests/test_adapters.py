@@ -191,7 +191,7 @@ def test_the_built_in_model_is_recorded_by_its_published_name(tiny_model: Loaded
     tiny_model.id = BUILT_IN_MODEL
     adapters.attach(tiny_model, resolve({}), keys_for(tiny_model))
     assert tiny_model.model.peft_config["default"].base_model_name_or_path == UPSTREAM_ID
-    assert f"base_model: {UPSTREAM_ID}" in adapters.card(tiny_model)
+    assert f"base_model: {UPSTREAM_ID}" in adapters.card(tiny_model, "PARTLY", "USR 0.500")
 
 
 def test_an_adapter_of_another_model_is_refused(tiny_model: LoadedModel, tmp_path: Path) -> None:

@@ -240,6 +240,19 @@ def test_a_faulty_file_is_named_by_line(tmp_path: Path, name: str, text: str, pr
     assert found.startswith(problem)
 
 
+@pytest.mark.parametrize("cell", ["Tokio|Edo", "Tokio | Edo", '"[""Tokio"", ""Edo""]"'])
+def test_a_csv_cell_may_hold_several_texts(tmp_path: Path, cell: str) -> None:
+    text = f"prompt,answer,aliases\nWhat is the capital of Japan?,Tokyo,{cell}\n"
+    (japan,) = read_request(write(tmp_path, text, "facts.csv"))
+    assert japan.aliases == ("Tokio", "Edo")
+
+
+@pytest.mark.parametrize(("cell", "said"), [("Tokio;Edo", "put '|' between"), ('"[""Tokio"" Edo]"', "not valid JSON")])
+def test_a_csv_list_in_another_form_is_refused(tmp_path: Path, cell: str, said: str) -> None:
+    text = f"prompt,answer,aliases\nWhat is the capital of Japan?,Tokyo,{cell}\n"
+    assert any("aliases" in problem and said in problem for problem in problems(tmp_path, text, "facts.csv"))
+
+
 def test_every_faulty_csv_row_is_named(tmp_path: Path) -> None:
     found = problems(tmp_path, "prompt,answer,neighbours\na,b,c,d\nWho?,,\nWhy?,so,[\n", "r.csv")
     assert [problem[:3] for problem in found] == [":2:", ":3:", ":4:"]

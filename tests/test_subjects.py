@@ -53,3 +53,9 @@ def test_among_candidates_the_one_the_model_needs_for_its_answer_wins(tiny_model
 
 def test_no_facts_need_no_model(tiny_model: LoadedModel) -> None:
     assert with_subjects([], tiny_model) == []
+
+
+@pytest.mark.parametrize("prompt", ["What's France's capital?", "What’s France’s capital?"])
+def test_apostrophes_are_no_quotes(prompt: str) -> None:
+    assert candidate_subjects(prompt)[0] == "France"
+    assert not any("'s " in each or "’s " in each for each in candidate_subjects(prompt))

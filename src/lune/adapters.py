@@ -269,8 +269,8 @@ def check_same(expected: Sequence[str], found: Sequence[str]) -> str:
     return f"{len(found)} of {len(expected)}"
 
 
-def card(loaded: LoadedModel) -> str:
-    """Return the model card that goes with the adapter."""
+def card(loaded: LoadedModel, verdict: str, scores: str) -> str:
+    """Return the model card that goes with the adapter: its verdict and scores travel with it."""
     return f"""---
 base_model: {loaded.published_id}
 library_name: peft
@@ -279,8 +279,9 @@ tags: [unlearning, lora]
 
 # Unlearning adapter
 
-Made with lune from `{loaded.id}` (weights SHA-256 `{loaded.sha256}`). With this adapter on the base model, the facts of
-one forget request are no longer given as answers; `../run.json` and `../report.html` say how that was measured.
+Made with lune from `{loaded.id}` (weights SHA-256 `{loaded.sha256}`), so that with this adapter on, the base model no
+longer gives the facts of one forget request as answers. Measured when it was made: **{verdict}** ({scores}).
+`../run.json` and `../report.html` say how; an adapter whose verdict is not `FORGOTTEN` did not do its work.
 
 The base weights are unchanged and still know the facts: whoever removes the adapter has them back.
 

@@ -30,9 +30,9 @@ def say_prepared(display: Display, prepared: Prepared) -> None:
     left_out = len(prepared.facts) - len(prepared.known)
     note = f" ({left_out} left out of the scores)" if left_out else ""
     trained = {fact.id for fact in prepared.trained}
-    untrained = [fact.id for fact in prepared.facts if fact.id not in trained]
+    untrained = [fact.prompt for fact in prepared.facts if fact.id not in trained]
     if untrained:
-        note = f" (not known, not trained: {', '.join(untrained)})"
+        note = f" (not given to the plain question, so not trained: {'; '.join(untrained)})"
     display.line(f"Does the model know them?  {len(prepared.known)} of {len(prepared.facts)}{note}")
 
 
@@ -46,7 +46,14 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
         f"{settings.recipe}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
         f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
     )
+    if trained.relapses:
+        display.line(f"{len(trained.relapses)} negatives were added between passes, for what was still given away")
     display.line(f"stopped: {trained.outcome.stopped}", style="dim")
+    if scores and scores.gur is not None and scores.gur < 1 - settings.max_utility_drop:
+        display.line(
+            f"The limit of utility was not met: dev GUR {scores.gur:.3f}, {1 - settings.max_utility_drop:.3f} wanted; "
+            "kept is the step that weighs forgetting and utility best."
+        )
     if trained.outcome.interrupted:
         display.line("Interrupted: the best adapter so far is kept and scored. Press Ctrl-C again to discard the run.")
 
@@ -81,6 +88,9 @@ def say_verdict(
     if known == 0:
         display.line("  Nothing was trained.")
     else:
+        worst = after["apr_worst_case"]
+        drawn_out = "" if worst is None else f"; some attack draws out {round(known * (1 - worst))} of {known} facts"
+        display.line(f"  {shown('USR in other wordings', after['paraphrase_usr'])}{drawn_out}")
         display.line(f"  neighbours: {with_neighbours} of {known} facts have some")
     if known and after["mia"]:
         aucs = ", ".join(shown(name, scores["auc"]) for name, scores in after["mia"].items())

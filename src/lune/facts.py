@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from lune.errors import RequestError, did_you_mean
 from lune.records import Fact, Neighbour, Probe, ProbeKind
-from lune.rows import Fields, Problem, Row, read_rows, source_name
+from lune.rows import STDIN, Fields, Problem, Row, read_rows, source_name
 from lune.text import contains, normalise
 
 MAX_CHARACTERS = 2000
@@ -218,6 +218,8 @@ def read_probe_file(path: str) -> ProbeFile:
 def _refused(source: str, problems: Iterable[Problem], hint: str) -> RequestError:
     """Return the error that lists ``problems`` in the order of the file."""
     name = source_name(source)
+    if source == STDIN:
+        hint = f"standard input takes JSON lines or a JSON list; {hint}"
     texts = [problem.at(name) for problem in sorted(problems, key=lambda problem: problem.line)]
     summary = texts[0] if len(texts) == 1 else f"{name} has {len(texts)} problems; nothing was run."
     return RequestError(summary, hint=hint, problems=texts)

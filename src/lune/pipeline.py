@@ -266,6 +266,12 @@ def _conclude(
         if measured.trained:
             adapters.detach(measured.shipped)
     if accelerator.is_main_process:
+        if measured.trained:
+            after = metrics["after"]
+            told = {"USR": after["usr"], "APR": after["apr"], "neighbours": after["gur_neighbour"]}
+            told["general"] = after["gur_general"]
+            scores = ", ".join(f"{name} {share:.3f}" for name, share in told.items() if share is not None)
+            write_text(folder.path / "adapter" / "README.md", adapters.card(model, verdict.word, scores))
         target = _write(folder, record, measured.rows, prepared, measured.trained)
     accelerator.wait_for_everyone()
     say_verdict(
@@ -298,7 +304,6 @@ def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tu
     prompts = [fact.prompt for fact in prepared.facts] + [probe.prompt for probe in prepared.dev][:RELOAD_PROBES]
     expected = model.answer(prompts)
     adapters.save(model.model, folder)
-    write_text(folder / "README.md", adapters.card(model))
     adapters.detach(model)
     shipped = adapters.reload(model, folder)
     return shipped, adapters.check_same(expected, shipped.answer(prompts))

@@ -274,7 +274,7 @@ def _csv_values(header: Sequence[str], cells: Sequence[str], fields: Fields) -> 
             if name in fields.required:
                 values[name] = cell
         elif name in fields.lists:
-            values[name] = [part for part in cell.split(LIST_SEPARATOR) if part.strip()]
+            values[name] = _csv_list(name, cell)
         elif name in fields.nested:
             try:
                 values[name] = _DECODER.decode(cell)
@@ -283,6 +283,22 @@ def _csv_values(header: Sequence[str], cells: Sequence[str], fields: Fields) -> 
         else:
             values[name] = cell
     return values
+
+
+def _csv_list(name: str, cell: str) -> object:
+    """Return the texts of a cell: a JSON list, or texts with a bar between them.
+
+    Raises:
+        ValueError: When the cell begins like a JSON list and is none, or seems to use another separator.
+    """
+    if cell.strip().startswith("["):
+        try:
+            return _DECODER.decode(cell.strip())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name}: {_json_problem(error)}") from error
+    if ";" in cell and LIST_SEPARATOR not in cell:
+        raise ValueError(f"{name}: put '{LIST_SEPARATOR}' between several texts, not ';', or write a JSON list")
+    return [part for part in cell.split(LIST_SEPARATOR) if part.strip()]
 
 
 _READERS: dict[str, Callable[[str, Fields], Reading]] = {
