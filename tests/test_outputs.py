@@ -205,7 +205,7 @@ def test_a_full_or_read_only_disk_is_named_before_the_run(options: str, reason: 
 
 def test_free_space_is_compared_with_the_need(tmp_path: Path) -> None:
     free_space_check(tmp_path / "not" / "there" / "yet", 0.001)
-    with pytest.raises(OutputError, match=r"needs about 1,000,000,000,000 MB and [\d,]+ MB are free"):
+    with pytest.raises(OutputError, match=r"has [\d,]+ MB free, and about 1,000,000,000,000 MB are needed"):
         free_space_check(tmp_path / "run", 1e12)
 
 

@@ -45,6 +45,7 @@ SPACE_FOR_RECORDS_MB = 30
 _HINT = "name another place with --out"
 _HINT_FULL = "free some space or name another place with --out"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PARTIAL = ".partial-"
 _MB = 1_000_000
 _PROBE_BYTES = 65_536
 
@@ -82,12 +83,16 @@ def refusals_named(path: Path) -> Iterator[None]:
 def free_space_check(path: Path, needed_mb: float) -> None:
     """Raise OutputError when the disk that holds ``path`` has less than ``needed_mb`` (10^6 bytes) free."""
     place = path.absolute()
-    while not place.exists() and place != place.parent:
+    # A staging folder is nothing that a user knows.
+    while (not place.exists() or _PARTIAL in place.name) and place != place.parent:
         place = place.parent
     with refusals_named(path):
         free_mb = shutil.disk_usage(place).free / _MB
     if free_mb < needed_mb:
-        raise OutputError(f"{path} needs about {needed_mb:,.0f} MB and {free_mb:,.0f} MB are free.", hint=_HINT_FULL)
+        raise OutputError(
+            f"The disk of {place} has {free_mb:,.0f} MB free, and about {needed_mb:,.0f} MB are needed.",
+            hint=_HINT_FULL,
+        )
 
 
 def write_text(path: Path, text: str) -> None:
