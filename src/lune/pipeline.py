@@ -191,6 +191,8 @@ def _run(
             if trained:
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
             after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts, lowest=lowest)
+        if trained:
+            display.line(f"adapter read back from disk: {checks['reloaded_same_answers']} answers the same")
     timings["evaluate"] += time.perf_counter() - start
     rows = answered(prepared.test, prepared.before, after)
     known_ids = {fact.id for fact in prepared.known}
