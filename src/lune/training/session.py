@@ -99,36 +99,20 @@ def train_adapter(
             adapters.load_state(model.model, adapters.state(trainee.model))
         return dev_scores(model, prepared.dev)
 
-    facts = {fact.id: fact for fact in prepared.trained}
-
-    def rows_of(made: Sequence[Negative]) -> list[NegativeRow]:
-        return [negative_row(trainee.chat, each, facts[each.fact_id]) for each in made]
-
-    negatives = rows_of(prepared.made.negatives)
-    steps = settings.passes * math.ceil(len(negatives) / settings.batch_size)
-    written = list(prepared.made.negatives)
-    chooser = random.Random(settings.seed)
-
-    def relapses(places: Sequence[int]) -> list[NegativeRow]:
-        prompts = list(dict.fromkeys(written[place].prompt for place in places))
-        answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=FORGET_TOKENS), strict=True))
-        asked = [negative for negative in prepared.made.negatives if negative.prompt in answers]
-        made = relapsed(asked, prepared.trained, answers, chooser)
-        written.extend(made)
-        return rows_of(made)
-
+    negatives = _Negatives(model, trainee, prepared, settings.seed)
+    steps = settings.passes * math.ceil(len(negatives.rows) / settings.batch_size)
     # Other styles have no wrong answer that could stand in the right one's place.
     paced = settings.release > 0 and settings.negatives_style is NegativesStyle.ALTERNATIVE
     history = History()
     with display.training(steps, "training") as line:
         outcome = train(
             trainee,
-            negatives,
+            negatives.rows,
             anchors,
             settings,
             accelerator=accelerator,
             evaluate=evaluate,
-            relapses=relapses if paced else None,
+            relapses=negatives.relapses if paced else None,
             report=line.update,
             history=history,
         )
@@ -143,9 +127,39 @@ def train_adapter(
         adapters.adapted_layers(model.model),
         adapters.adapted_kinds(model.model),
         moved,
-        written[len(prepared.made.negatives) :],
+        negatives.written[len(prepared.made.negatives) :],
         time.perf_counter() - began,
     )
+
+
+class _Negatives:
+    """The negatives of a run, and those that are added for what is still given away.
+
+    Attributes:
+        written: All of them, in the order in which they came.
+        rows: Those made before training, encoded.
+    """
+
+    def __init__(self, model: LoadedModel, trainee: LoadedModel, prepared: Prepared, seed: int) -> None:
+        self._model = model
+        self._chat = trainee.chat
+        self._facts = {fact.id: fact for fact in prepared.trained}
+        self._chooser = random.Random(seed)
+        self._made = prepared.made.negatives
+        self.written = list(self._made)
+        self.rows = self._encoded(self._made)
+
+    def relapses(self, places: Sequence[int]) -> list[NegativeRow]:
+        """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives."""
+        prompts = list(dict.fromkeys(self.written[place].prompt for place in places))
+        answers = dict(zip(prompts, self._model.answer(prompts, max_new_tokens=FORGET_TOKENS), strict=True))
+        asked = [negative for negative in self._made if negative.prompt in answers]
+        made = relapsed(asked, list(self._facts.values()), answers, self._chooser)
+        self.written += made
+        return self._encoded(made)
+
+    def _encoded(self, negatives: Sequence[Negative]) -> list[NegativeRow]:
+        return [negative_row(self._chat, each, self._facts[each.fact_id]) for each in negatives]
 
 
 def _attach(model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> list[AnchorRow]:
