@@ -173,4 +173,4 @@ def test_what_the_model_does_not_know_is_not_trained(tiny_model: LoadedModel, on
     assert given.prompt in {each.prompt for each in made.test}, "a given yardstick stays"
     console = Console(width=200, file=io.StringIO(), record=True)
     say_prepared(Display(console), made)
-    assert "not known, not trained: x" in console.export_text()
+    assert "so not trained: What is the capital of Spain?" in console.export_text()

@@ -184,7 +184,7 @@ def _taught_lines(records: list[dict[str, Any]]) -> list[str]:
     found = {
         name: teaching
         for record in records
-        for name, teaching in record["bench"]["teaching"].items()
+        for name, teaching in record["bench"].get("teaching", {}).items()
         if teaching and (name == "target" or record["bench"]["column"] == "reference")
     }
     lines = [

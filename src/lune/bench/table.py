@@ -126,7 +126,10 @@ def _title(name: str) -> str:
     if name in OWN_SCORES:
         return OWN_SCORES[name]
     attack, _, gap = name.removeprefix("mia_").partition("_from_")
-    return f"MIA AUC, {attack.replace('_', '-')}{', distance from reference' if gap else ''}"
+    shown = attack.removesuffix("_privleak").replace("_", "-")
+    if attack.endswith("_privleak"):
+        return f"PrivLeak, {shown}"
+    return f"MIA AUC, {shown}{', distance from reference' if gap else ''}"
 
 
 def _shown(spread: Spread | None) -> str:
