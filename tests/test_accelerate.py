@@ -41,15 +41,16 @@ SETTINGS = {
 
 
 def run_on_two_processes(folder: Path, model: Path, request: Path, settings: dict[str, object]) -> None:
-    """Run `lune forget` in two processes.
+    """Run `lune forget` in two processes by `accelerate launch`.
 
-    On CPUs torch's own launcher is used: `accelerate launch --cpu` starts one process, whatever number it is given.
+    With --cpu it starts one process, whatever number it is given; --multi_gpu is its word for several, on CPUs as well.
     """
     script = folder.with_name("run_lune.py")
     script.write_text(SCRIPT)
     config = folder.with_name("settings.yaml")
     config.write_text(yaml.safe_dump({**settings, "model": str(model), "out": str(folder)}))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    launcher = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+                "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")  # fmt: skip
     done = subprocess.run(
         [sys.executable, *launcher, str(script), "forget", str(request), "--config", str(config)],
         env={**os.environ, "PYTHONPATH": f"{SOURCE}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"},
