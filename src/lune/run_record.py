@@ -21,6 +21,7 @@ from lune.verdict import DEFAULT_THRESHOLDS, Verdict
 
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pydantic")
+NOTHING_TRAINED = "Nothing was trained: the model is as it was."
 OWN_MEMBERS = "Membership scores compare forget texts with texts of the same kind that were never taught."
 LIMITS = (
     "The base weights still know these facts. Whoever can remove the adapter, or has the base model, has them back.",
@@ -85,7 +86,11 @@ def run_record(
         "verdict_reasons": list(verdict.reasons),
         "thresholds": asdict(DEFAULT_THRESHOLDS),
         "checks": dict(checks),
-        "limits": [*LIMITS[:-1], OWN_MEMBERS if own_members else LIMITS[-1]],
+        "limits": [
+            LIMITS[0] if trained else NOTHING_TRAINED,
+            LIMITS[1],
+            OWN_MEMBERS if own_members else LIMITS[2],
+        ],
         "timings_s": {name: round(seconds, 2) for name, seconds in timings.items()},
         "peak_memory_mb": round(peak_memory_mb(model.device), 1),
     }
