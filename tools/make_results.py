@@ -16,7 +16,7 @@ from typing import Any
 from lune.attacks.folder import RESULTS as ATTACKS
 from lune.bench.cells import SCORES as PROTOCOL_SCORES
 from lune.bench.cells import cell_folders
-from lune.bench.results import read_cells, rows
+from lune.bench.results import read_cell, read_cells, rows
 from lune.bench.table import markdown
 from lune.outputs import RUN_RECORD, write_json
 
@@ -38,6 +38,9 @@ version with 160 anchors instead of 200, in other shares, which kept one of the 
 The demo was timed with nothing beside it; the benches ran while other programs used the same two cores, so their
 seconds are too high.
 """
+OWN_BENCHMARK = "world"
+TEXTS = ("prompt", "answer", "subject", "aliases", "held_out", "before", "after", "paraphrases", "neighbours")
+"""Fields of facts and of attacked facts that hold a benchmark's texts, or answers to them."""
 SCORES = (
     ("usr", "USR"),
     ("paraphrase_usr", "USR on paraphrases"),
@@ -230,11 +233,26 @@ def store_bench(out: Path, folder: Path) -> None:
     read_cells([out])  # refuses what is no bench before the old one is removed
     shutil.rmtree(folder, ignore_errors=True)
     for cell in cell_folders(out):
+        own = read_cell(cell).benchmark == OWN_BENCHMARK
         target = folder / cell.relative_to(out)
         target.mkdir(parents=True)
         for name in (RUN_RECORD, PROTOCOL_SCORES, ATTACKS):
             if (cell / name).is_file():
-                write_json(target / name, _without_places(json.loads((cell / name).read_text(encoding="utf-8"))))
+                record = _without_places(json.loads((cell / name).read_text(encoding="utf-8")))
+                write_json(target / name, record if own else _without_data(record))
+
+
+def _without_data(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record without a benchmark's texts: its data is its authors' and stays out of this repository."""
+    if isinstance(record.get("facts"), dict):  # run.json
+        record["facts"]["list"] = [_without_texts(fact) for fact in record["facts"]["list"]]
+    for attack in record.get("attacks", []):
+        attack["facts"] = [_without_texts(fact) for fact in attack.get("facts", [])]
+    return record
+
+
+def _without_texts(fact: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fact.items() if name not in TEXTS}
 
 
 def _without_places(value: Any) -> Any:
