@@ -47,3 +47,14 @@ def test_the_attacks_on_a_cell_stand_under_its_bench(tmp_path: Path) -> None:
     assert "| nf4 | 4 | 1.000 | 0.500 | 0.500 [0.25, 0.75] | 0.750 | 3 |" in lines
     assert "| embedding | not made: too few facts | | | | | |" in lines
     assert "$ lune attack RUN --budget quick" in lines
+
+
+def test_a_benchmarks_texts_are_not_stored() -> None:
+    fact = {"id": "a", "prompt": "Who?", "answer": "Ilse", "subject": "Ilse", "held_out": ["Bo"], "known": True}
+    scores = {"before": {"usr": 0.0}, "after": {"usr": 1.0}}
+    record = make_results._without_data({"facts": {"total": 1, "list": [dict(fact)]}, "metrics": scores})
+    assert record == {"facts": {"total": 1, "list": [{"id": "a", "known": True}]}, "metrics": scores}
+    attacked = {"attacks": [{"attack": "nf4", "facts": [{**fact, "after": "Ilse", "leaked_after": True}]}]}
+    assert make_results._without_data(attacked)["attacks"][0]["facts"] == [
+        {"id": "a", "known": True, "leaked_after": True}
+    ]
