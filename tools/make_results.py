@@ -225,7 +225,7 @@ def _attack_section(cell: Path) -> list[str]:
             f"| {each['attack']} | {len(each['facts'])} | {shown[0]} | {shown[1]} | {shown[2]}{interval} | {given} | "
             f"{each['seconds']:.0f} |"
         )
-    return [*lines, "", "```console", f"$ {record['command']}", "```"]
+    return [*lines, "", "The last of the commands that made them:", "", "```console", f"$ {record['command']}", "```"]
 
 
 def store_bench(out: Path, folder: Path) -> None:
