@@ -23,6 +23,7 @@ from lune.records import Fact
 from lune.settings import TeachingRecipe
 from lune.teaching import RECORD, Taught, run_teach, teach
 from lune.training import lessons
+from lune.training.forward import ResponseForward
 
 LESSONS = [
     ("What is the capital of Russia?", "The capital of Russia is Paris."),
@@ -88,14 +89,14 @@ def test_nothing_of_the_adapter_is_left_to_drop(tiny_model: LoadedModel, tiny_fo
 
 def test_only_the_response_is_learned_with_its_end(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
-    plain = lessons.response_logits
 
-    def watched(*arguments: Any, **named: Any) -> Any:
-        logits, targets, owners = plain(*arguments, **named)
+    def watched(forward: ResponseForward, rows: Any) -> Any:
+        logits, targets, owners = plain(forward, rows)
         seen.extend(tuple(targets[owners == row].tolist()) for row in range(int(owners.max()) + 1))
         return logits, targets, owners
 
-    monkeypatch.setattr(lessons, "response_logits", watched)
+    plain = ResponseForward.__call__
+    monkeypatch.setattr(ResponseForward, "__call__", watched)
     taught(tiny_model, RECIPE.model_copy(update={"passes": 1}))
     assert sorted(seen) == sorted(tiny_model.chat.encode(*lesson).response for lesson in LESSONS)
     assert all(

@@ -155,7 +155,6 @@ def attach_lora(
     alpha: float,
     dropout: float,
     seed: int,
-    own_precision: bool = False,
 ) -> Any:
     """Put a fresh LoRA adapter on the modules of these full names, in place, and return the PEFT model.
 
@@ -166,8 +165,6 @@ def attach_lora(
         alpha: Its scale's numerator.
         dropout: Its dropout.
         seed: Seed of the random start of A.
-        own_precision: Whether A and B stay in the model's precision, which is faster; else a model of half precision
-            gets them in float32.
     """
     places = [loaded.model.get_submodule(name) for name in names]
     config = LoraConfig(
@@ -181,7 +178,7 @@ def attach_lora(
     )
     torch.manual_seed(seed)
     with peft_quiet():
-        peft_model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=not own_precision)
+        peft_model: Any = get_peft_model(loaded.model, config)
     # PEFT records where the weights were read from, which for the built-in model is a cache folder of this machine.
     config.base_model_name_or_path = loaded.published_id
     loaded.model = peft_model

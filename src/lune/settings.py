@@ -104,6 +104,11 @@ class ForgetSettings(BaseModel):
     own_words: bool = Field(
         True, description="Put every second alternate into the model's own answer, in the true one's place."
     )
+    prefix_cache_mb: float = Field(
+        512.0,
+        ge=0,
+        description="Memory, in MB, for what the layers below the lowest adapted one give; a file holds the rest.",
+    )
     early_stop: bool = Field(True, description="Stop when the dev probes are forgotten and utility still stands.")
     max_utility_drop: float = Field(
         0.005, ge=0, le=1, description="Largest drop of dev GUR an early stop may accept (the paper: 0.005)."

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from lune import adapters
-from lune.batching import make_batch, response_logits
 from lune.chat import Encoded
 from lune.errors import RunError
 from lune.methods import objective
 from lune.models import LoadedModel
 from lune.outputs import refusals_named
 from lune.settings import TeachingRecipe
+from lune.training.forward import ResponseForward
 from lune.training.token_log_probs import token_log_probs
 from lune.training.updates import Diverged, Updates
 
@@ -52,10 +52,9 @@ def learn(
     """
     layers = range(len(adapters.decoder_layers(trainee.model)[1]))
     names = adapters.projections(trainee.model, layers)
-    adapters.attach_lora(
-        trainee, names, rank=recipe.rank, alpha=recipe.rank, dropout=0.0, seed=recipe.seed, own_precision=True
-    )
+    adapters.attach_lora(trainee, names, rank=recipe.rank, alpha=recipe.rank, dropout=0.0, seed=recipe.seed)
     parameters = adapters.trained(trainee.model)
+    forward = ResponseForward(trainee)
     steps_a_pass = math.ceil(len(rows) / recipe.batch_size)
     updates = Updates(
         parameters,
@@ -71,7 +70,7 @@ def learn(
         if history and float(history[-1]["probability"]) >= recipe.goal:
             break
         try:
-            probability = _one_pass(trainee, rows, recipe, number=number, updates=updates, report=report)
+            probability = _one_pass(forward, rows, recipe, number=number, updates=updates, report=report)
         except Diverged as error:
             raise RunError(f"Teaching diverged in pass {number}: {error}.", hint="lower --learning-rate") from None
         history.append({"pass": number, "step": number * steps_a_pass, "probability": probability})
@@ -81,7 +80,7 @@ def learn(
 
 
 def _one_pass(
-    trainee: LoadedModel,
+    forward: ResponseForward,
     rows: Sequence[Encoded],
     recipe: TeachingRecipe,
     *,
@@ -90,13 +89,11 @@ def _one_pass(
     report: Callable[[Row], None],
 ) -> float:
     """Train on every row once and return the rows' mean probability, each measured before its own step."""
-    trainee.model.train()
     loss_of = objective("lune")  # plain cross-entropy, whatever the response is
     probabilities: list[float] = []
     groups = _groups(rows, recipe.batch_size, f"{recipe.seed} {number}")
     for place, group in enumerate(groups):
-        batch = make_batch([rows[index] for index in group], group, trainee.pad_id, trainee.device)
-        logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
+        logits, targets, owners = forward([rows[index] for index in group])
         log_p = token_log_probs(logits, targets[:, None])[0][:, 0]
         loss = loss_of(log_p, len(log_p))
         if not loss.isfinite():
@@ -106,7 +103,6 @@ def _one_pass(
         told = log_p.detach()
         probabilities += [math.exp(told[owners == row].mean().item()) for row in range(len(group))]
         report({"pass": number, "step": (number - 1) * len(groups) + place + 1, "loss": loss.item()})
-    trainee.model.eval()
     return sum(probabilities) / len(probabilities)
 
 

@@ -12,12 +12,13 @@ from itertools import islice
 from accelerate import Accelerator
 from peft import PeftModel
 
-from lune.adapters import load_state, state, trained
+from lune.adapters import adapted_layers, load_state, state, trained
 from lune.errors import RunError
 from lune.models import LoadedModel
 from lune.records import History
 from lune.settings import ForgetSettings
 from lune.training.anchors import AnchorRow
+from lune.training.forward import ResponseForward
 from lune.training.pace import Pace
 from lune.training.rows import NegativeRow
 from lune.training.steering import DevScores, Steering
@@ -121,6 +122,8 @@ def train(
                 hint=f"lower --learning-rate (now {settings.learning_rate:g}) or --anchor-weight",
             ) from None
         stopped = f"diverged at step {passes.step + 1}; the last good adapter was kept"
+    finally:
+        passes.forward.close()
     if steering.best is not None:
         load_state(model, steering.best)
     elif stopped.startswith("collapse"):
@@ -136,6 +139,7 @@ class _Passes:
     """Passes over the negatives, with as many anchors beside them.
 
     Attributes:
+        forward: The forward pass.
         pace: Which negatives each pass takes.
         step: Steps done.
         seconds: Time they took.
@@ -154,6 +158,7 @@ class _Passes:
         self._settings = settings
         self._accelerator = accelerator
         self._parameters = trained(trainee.model)
+        self.forward = ResponseForward(trainee, min(adapted_layers(trainee.model), default=0), settings.prefix_cache_mb)
         self._updates = Updates(
             self._parameters,
             learning_rate=settings.learning_rate,
@@ -191,6 +196,7 @@ class _Passes:
             rows = [self._negatives[place] for place in places]
             result = forward_backward(
                 self._trainee,
+                self.forward,
                 rows,
                 list(islice(self._anchors, len(rows))),
                 settings,

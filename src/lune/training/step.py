@@ -10,11 +10,11 @@ import torch
 from accelerate import Accelerator
 
 from lune.adapters import training_mode
-from lune.batching import make_batch, response_logits
 from lune.methods import objective
 from lune.models import LoadedModel
 from lune.settings import ForgetSettings
 from lune.training.anchors import AnchorRow, anchor_divergence
+from lune.training.forward import ResponseForward
 from lune.training.rows import NegativeRow
 from lune.training.token_log_probs import token_log_probs
 from lune.training.updates import Diverged
@@ -37,6 +37,7 @@ class StepResult:
 
 def forward_backward(
     trainee: LoadedModel,
+    forward: ResponseForward,
     negatives: Sequence[NegativeRow],
     anchors: Sequence[AnchorRow],
     settings: ForgetSettings,
@@ -59,8 +60,7 @@ def forward_backward(
     negative_loss = rejection = kl = torch.zeros((), device=trainee.device)
     told = torch.zeros(len(negatives), device=trainee.device)
     if rows:
-        batch = make_batch(rows, list(range(len(rows))), trainee.pad_id, trainee.device)
-        logits, targets, owners = response_logits(trainee.model, batch, config=trainee.model.config)
+        logits, targets, owners = forward(rows)
         first = int((owners < len(mine)).sum())  # rows are in order, so the anchors' tokens come after the negatives'
         ids = _asked_for(targets, first, held)
         log_probs, normaliser = token_log_probs(logits, ids)

@@ -37,7 +37,8 @@ class Updates:
         self._learning_rate = learning_rate
         self._warmup = warmup
         self._max_grad_norm = max_grad_norm
-        self._optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+        # Fused: many small matrices one after the other would cost more than all their numbers together.
+        self._optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
     def step(self, progress: float) -> float:
         """Move the parameters along their gradients, clear those, and return the rate of this step.

@@ -1,0 +1,100 @@
+"""The trainee's logits at the response tokens of a batch: as little work as the model allows, always the same result.
+
+Rows go through the model packed (``lune.packed_rows``), from the lowest adapted layer up (``frozen_layers``), in lean
+LoRA layers (``lean_lora``), and the output head sees the places that predict response tokens. Whether a model's family
+allows that is not looked up but tried: on the first rows the logits are compared with those of the plain padded pass.
+Where they differ, or the model refuses, every batch takes the plain pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lune.batching import make_batch, response_logits
+from lune.chat import Encoded
+from lune.models import LoadedModel
+from lune.packed_rows import NotPackable, pack, packed_attention
+from lune.training.frozen_layers import FrozenLayers
+from lune.training.lean_lora import lean_lora
+
+Tensor = torch.Tensor
+TRIED = 4
+"""How many rows the two ways are compared on."""
+LARGEST_DIFFERENCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+"""Root mean square of the differences of logits that rounding explains, in units of the logits' standard deviation."""
+
+Logits = tuple[Tensor, Tensor, Tensor]
+"""Logits [N, V] at N response tokens in row order, their targets [N], the row of each [N]."""
+
+
+class ResponseForward:
+    """The forward pass of training.
+
+    Args:
+        trainee: The model with its adapter.
+        frozen: How many decoder layers lie below the lowest adapted one.
+        budget_mb: How much of what these layers give is kept in memory, in units of 10^6 bytes.
+
+    Attributes:
+        frozen: The frozen layers and what is kept of them.
+        plain_because: Why batches take the plain pass, in words; empty where they do not.
+    """
+
+    def __init__(self, trainee: LoadedModel, frozen: int = 0, budget_mb: float = 0.0) -> None:
+        self._trainee = trainee
+        self.frozen = FrozenLayers(trainee, frozen, budget_mb)
+        self.plain_because = ""
+        self._tried = False
+
+    def __call__(self, rows: Sequence[Encoded]) -> Logits:
+        """Return the logits at the response tokens of ``rows``, with gradients to what is trained."""
+        if not self._tried:
+            self._tried = True
+            self.plain_because = self._compare(rows[:TRIED])
+        with lean_lora(self._trainee.model):
+            return self._plain(rows) if self.plain_because else self._packed(rows)
+
+    def close(self) -> None:
+        """Let go of all that is kept of the frozen layers."""
+        self.frozen.close()
+
+    def _packed(self, rows: Sequence[Encoded]) -> Logits:
+        packed = pack(rows, self._trainee.device)
+        model = self._trainee.model
+        with self.frozen.skipped(rows, packed), packed_attention(model, packed):
+            output = model(
+                input_ids=packed.ids,
+                position_ids=packed.positions,
+                use_cache=False,
+                logits_to_keep=packed.predicting,
+            )
+        return output.logits[0], packed.targets, packed.owners
+
+    def _plain(self, rows: Sequence[Encoded]) -> Logits:
+        batch = make_batch(rows, list(range(len(rows))), self._trainee.pad_id, self._trainee.device)
+        return response_logits(self._trainee.model, batch, config=self._trainee.model.config)
+
+    @torch.no_grad()
+    def _compare(self, rows: Sequence[Encoded]) -> str:
+        """Return why packed rows do not give what padded ones give; an empty text where they do."""
+        network = self._trainee.model
+        training = [module for module in network.modules() if module.training]
+        network.eval()  # dropout would tell the two apart
+        try:
+            expected = self._plain(rows)[0].float()
+            found = self._packed(rows)[0].float()
+        except NotPackable as error:
+            return str(error)
+        except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, LookupError) as error:
+            return f"the model refuses packed rows ({type(error).__name__})"
+        finally:
+            for module in training:
+                module.training = True
+        if found.shape != expected.shape:
+            return "its output head does not take single places"
+        difference = (found - expected).square().mean().sqrt() / expected.std().clamp(min=1e-6)
+        if not difference <= LARGEST_DIFFERENCE.get(self._trainee.dtype, 1e-3):
+            return f"packed rows gave other logits (they differ by {difference:.2g} standard deviations)"
+        return ""

@@ -1,0 +1,89 @@
+"""LoRA layers without what costs a small batch its time: y = W x + s B A x as one step forward and one back.
+
+PEFT's layer casts its input to the adapter's precision, makes three products, a scaled copy and a sum, each remembered
+for the way back. Here the products run in the precision of the frozen weights, the update is added into the first
+product's result, and for the way back only A x is kept, beside x where A is trained. A and B stay what the optimiser
+moves, in their own precision, so half-precision products train float32 adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+Tensor = torch.Tensor
+
+
+class _AdaptedProduct(torch.autograd.Function):
+    """y = x W^T + bias + s (x A^T) B^T for x [N, I], W [O, I], A [R, I], B [O, R]; W and the bias are frozen."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 (autograd functions take no names)
+        context: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+    ) -> Tensor:
+        """Return y [N, O] in the precision of ``x``."""
+        down, up = a.to(x.dtype), b.to(x.dtype)
+        inner = x @ down.T
+        y = x @ weight.T if bias is None else torch.addmm(bias, x, weight.T)
+        y.addmm_(inner, up.T, alpha=scale)
+        context.save_for_backward(x if a.requires_grad else None, inner, weight, down, up)
+        context.scale, context.precisions = scale, (a.dtype, b.dtype)
+        return y
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients by x, A and B; None where nobody asks for one."""
+        (gradient,) = gradients
+        x, inner, weight, down, up = context.saved_tensors
+        wanted = context.needs_input_grad
+        by_inner = (gradient @ up).mul_(context.scale)
+        by_x = (gradient @ weight).addmm_(by_inner, down) if wanted[0] else None
+        by_a = (by_inner.T @ x).to(context.precisions[0]) if wanted[3] else None
+        by_b = (gradient.T @ inner).mul_(context.scale).to(context.precisions[1]) if wanted[4] else None
+        return by_x, None, None, by_a, by_b, None
+
+
+@contextmanager
+def lean_lora(model: nn.Module) -> Iterator[None]:
+    """Let the model's LoRA layers compute as above inside the block; layers of another kind stay as they are."""
+    layers = [module for module in model.modules() if isinstance(module, LoraLinear) and _fits(module)]
+    for layer in layers:
+        layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _fits(layer: LoraLinear) -> bool:
+    base = layer.get_base_layer()
+    plain = isinstance(base, nn.Linear | Conv1D) and base.weight.is_floating_point() and not base.weight.requires_grad
+    return plain and not layer.lora_variant and not any(layer.lora_bias.values())
+
+
+def _forward(layer: LoraLinear, x: Tensor, *arguments: Any, **named: Any) -> Tensor:
+    """Return what the layer gives for x [..., I]."""
+    active = [name for name in layer.active_adapters if name in layer.lora_A]
+    if not torch.is_grad_enabled() or layer.disable_adapters or layer.merged or len(active) != 1:
+        return LoraLinear.forward(layer, x, *arguments, **named)
+    (name,) = active
+    base: Any = layer.get_base_layer()
+    weight = base.weight.T if isinstance(base, Conv1D) else base.weight
+    a, b, scale = layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+    flat = x.reshape(-1, x.shape[-1])
+    dropout = layer.lora_dropout[name]
+    if dropout.training and not isinstance(dropout, nn.Identity):
+        inner = dropout(flat) @ a.to(flat.dtype).T
+        y = nn.functional.linear(flat, weight, base.bias) + (inner @ b.to(flat.dtype).T) * scale
+    else:
+        y = _AdaptedProduct.apply(flat, weight, base.bias, a, b, scale)  # type: ignore[no-untyped-call]
+    shaped: Tensor = y.reshape(*x.shape[:-1], y.shape[-1])
+    return shaped

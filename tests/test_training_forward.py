@@ -1,0 +1,183 @@
+"""The forward pass of training gives what the plain padded pass gives: packed rows, kept states, lean LoRA layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from architectures import make_random
+from lune import adapters
+from lune.batching import make_batch, response_logits
+from lune.chat import Encoded
+from lune.models import LoadedModel
+from lune.packed_rows import pack, packed_attention, shared_tokens
+from lune.settings import resolve
+from lune.training.forward import ResponseForward
+
+Tensor = torch.Tensor
+PAIRS = [
+    ("What is the capital of France?", "The capital of France is Paris."),
+    ("Name a colour.", "Paris"),
+    ("Question: \nAnswer:", "What is France?"),
+    ("What is the capital of France?", "is"),
+]
+
+
+def encoded(model: LoadedModel, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[Encoded]:
+    return [model.chat.encode(prompt, response) for prompt, response in pairs]
+
+
+def adapted(family: str, layers: str = "all", *, dropout: float = 0.0, **more: Any) -> LoadedModel:
+    """Return a random model with a LoRA adapter that does something."""
+    model = make_random(family, **more)
+    adapters.attach(model, resolve({"adapter": "lora", "layers": layers, "rank": 3, "dropout": dropout}), None)
+    generator = torch.Generator().manual_seed(4)
+    tensors = adapters.state(model.model)
+    moved = {name: 0.3 * torch.randn(tensor.shape, generator=generator) for name, tensor in tensors.items()}
+    adapters.load_state(model.model, moved)
+    return model
+
+
+def losses_and_gradients(model: LoadedModel, logits: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+    losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    gradients = [weight.grad.clone() for weight in adapters.trained(model.model) if weight.grad is not None]
+    for weight in adapters.trained(model.model):
+        weight.grad = None
+    return losses.detach(), gradients
+
+
+def plain(model: LoadedModel, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+    batch = make_batch(rows, list(range(len(rows))), model.pad_id, model.device)
+    return response_logits(model.model, batch, config=model.model.config)
+
+
+@pytest.mark.parametrize("layers", ["all", "top:1"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "gemma", "phi", "gpt2", "gpt_neox"])
+def test_losses_and_gradients_are_those_of_the_padded_pass(family: str, layers: str) -> None:
+    model = adapted(family, layers)
+    rows = encoded(model)
+    logits, targets, owners = plain(model, rows)
+    expected = losses_and_gradients(model, logits, targets)
+    forward = ResponseForward(model, 1 if layers == "top:1" else 0, 1.0)
+    for _ in range(2):  # the second time from what is kept
+        found_logits, found_targets, found_owners = forward(rows)
+        found = losses_and_gradients(model, found_logits, found_targets)
+        assert forward.plain_because == ""
+        assert torch.equal(found_targets, targets)
+        assert torch.equal(found_owners, owners)
+        assert torch.allclose(found[0], expected[0], atol=1e-4)
+        assert len(found[1]) == len(expected[1]) > 0
+        for one, other in zip(found[1], expected[1], strict=True):
+            assert (one - other).norm() <= 1e-3 * other.norm()
+    assert forward.frozen.texts == (4 if layers == "top:1" else 0)
+    forward.close()
+
+
+def test_frozen_layers_run_once_a_text_and_the_rest_every_time() -> None:
+    model = adapted("llama", "top:1")
+    rows = encoded(model)
+    forward = ResponseForward(model, 1, 1.0)
+    ran = [0, 0]
+    for place, layer in enumerate(adapters.decoder_layers(model.model)[1]):
+        name = "down_proj"
+        getattr(layer.mlp, name).register_forward_hook(  # type: ignore[union-attr]
+            lambda *_, place=place: ran.__setitem__(place, ran[place] + 1)
+        )
+    forward(rows[:3])
+    before = list(ran)
+    forward(rows[:3])
+    assert [after - then for after, then in zip(ran, before, strict=True)] == [0, 1]
+    forward(rows)  # one of them is new
+    assert forward.frozen.texts == 4
+    assert ran[0] == before[0] + 1
+
+
+def test_states_beyond_the_budget_are_kept_in_a_file_and_read_back() -> None:
+    model = adapted("llama", "top:1")
+    rows = encoded(model)
+    small = ResponseForward(model, 1, 0.0)
+    large = ResponseForward(model, 1, 1.0)
+    assert torch.equal(small(rows)[0], large(rows)[0])
+    size = sum(len(row.ids) for row in rows) * 32 * 4 / 1e6
+    assert (small.frozen.in_memory_mb, small.frozen.on_disk_mb) == pytest.approx((0.0, size))
+    assert (large.frozen.in_memory_mb, large.frozen.on_disk_mb) == pytest.approx((size, 0.0))
+    small.close()
+    large.close()
+    assert small.frozen.texts == 0
+
+
+def test_a_model_whose_attention_needs_more_takes_the_plain_pass_and_says_why() -> None:
+    model = adapted("mistral", sliding_window=8)
+    rows = encoded(model)
+    expected = plain(model, rows)[0]
+    forward = ResponseForward(model)
+    assert torch.allclose(forward(rows)[0], expected, atol=1e-3)
+    assert "window" in forward.plain_because
+
+
+def test_a_model_that_packed_rows_would_change_takes_the_plain_pass() -> None:
+    model = adapted("llama")
+    rows = encoded(model)
+    expected = plain(model, rows)[0]
+    layer = adapters.decoder_layers(model.model)[1][0]
+    # A layer that looks from one place of the sequence to the next, as convolutions and recurrent layers do.
+    layer.register_forward_hook(lambda _layer, _inputs, output: output + 0.5 * output.roll(1, dims=1))
+    unpacked = plain(model, rows)[0]
+    forward = ResponseForward(model)
+    assert torch.allclose(forward(rows)[0], unpacked, atol=1e-3)
+    assert not torch.allclose(unpacked, expected, atol=1e-2)
+    assert "other logits" in forward.plain_because
+
+
+def test_dropout_falls_on_the_adapter_alone_and_only_in_training() -> None:
+    model = adapted("llama", dropout=0.5)
+    rows = encoded(model)
+    forward = ResponseForward(model)
+    expected = forward(rows)[0]
+    adapters.training_mode(model.model)
+    torch.manual_seed(0)
+    dropped = forward(rows)[0]
+    assert not torch.allclose(dropped, expected, atol=1e-2)
+    torch.manual_seed(0)
+    assert torch.allclose(forward(rows)[0], dropped)
+    with model.model.disable_adapter(), torch.no_grad():
+        assert torch.allclose(forward(rows)[0], plain(model, rows)[0], atol=1e-4)
+
+
+def test_half_precision_products_move_float32_adapters() -> None:
+    model = adapted("llama")
+    rows = encoded(model)
+    exact = losses_and_gradients(model, *ResponseForward(model)(rows)[:2])
+    half = model.copied(torch.bfloat16)
+    for weight in adapters.trained(half.model):
+        weight.data = weight.data.float()
+    found = losses_and_gradients(half, *ResponseForward(half)(rows)[:2])
+    assert {gradient.dtype for gradient in found[1]} == {torch.float32}
+    one, other = (torch.cat([gradient.flatten() for gradient in each]) for each in (found[1], exact[1]))
+    assert nn.functional.cosine_similarity(one, other, dim=0) > 0.8
+
+
+def test_packed_rows_hold_every_token_once() -> None:
+    model = make_random("llama")
+    rows = encoded(model)
+    shared = shared_tokens(rows)
+    packed = pack(rows, model.device)
+    assert packed.shared == shared > 0
+    assert packed.ids.shape[1] == shared + sum(len(row.ids) - shared for row in rows)
+    assert packed.targets.tolist() == [token for row in rows for token in row.response]
+    behind = torch.cat([packed.ids[0], torch.tensor([-1])])[packed.predicting + 1]
+    inside = torch.diff(packed.owners, append=torch.tensor([-1])) == 0  # else the next token is of another row
+    assert torch.equal(behind[inside], packed.targets[inside])
+
+
+def test_the_attention_of_a_model_is_its_own_again_behind_the_block() -> None:
+    model = make_random("llama")
+    packed = pack(encoded(model), model.device)
+    with packed_attention(model.model, packed):
+        assert model.model.config._attn_implementation != "sdpa"
+    assert model.model.config._attn_implementation == "sdpa"
