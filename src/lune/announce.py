@@ -49,6 +49,10 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
     if trained.relapses:
         display.line(f"{len(trained.relapses)} negatives were added between passes, for what was still given away")
     display.line(f"stopped: {trained.outcome.stopped}", style="dim")
+    if trained.outcome.plain_because:
+        display.line(
+            f"Every batch took the slower plain pass, with the same result: {trained.outcome.plain_because}.", style="dim"
+        )
     if scores and scores.gur is not None and scores.gur < 1 - settings.max_utility_drop:
         display.line(
             f"The limit of utility was not met: dev GUR {scores.gur:.3f}, {1 - settings.max_utility_drop:.3f} wanted; "

@@ -127,4 +127,7 @@ def _training(trained: Trained | None) -> dict[str, Any] | None:
         "best_step": outcome.best_step,
         "stopped": outcome.stopped,
         "seconds_in_steps": round(outcome.seconds, 2),
+        "frozen_layers_run_once": outcome.frozen_layers,
+        "kept_of_them_mb": round(outcome.kept_mb, 2),
+        "plain_pass_because": outcome.plain_because or None,
     }

@@ -56,9 +56,11 @@ class ResponseForward:
         with lean_lora(self._trainee.model):
             return self._plain(rows) if self.plain_because else self._packed(rows)
 
-    def close(self) -> None:
-        """Let go of all that is kept of the frozen layers."""
+    def close(self) -> float:
+        """Let go of all that is kept of the frozen layers; return how much that was, in units of 10^6 bytes."""
+        kept_mb = self.frozen.in_memory_mb + self.frozen.on_disk_mb
         self.frozen.close()
+        return kept_mb
 
     def _packed(self, rows: Sequence[Encoded]) -> Logits:
         packed = pack(rows, self._trainee.device)

@@ -45,6 +45,9 @@ class TrainingOutcome:
         stopped: Why training ended, in words.
         interrupted: Whether the user stopped it.
         seconds: Time in training steps, evaluations not counted.
+        plain_because: Why batches took the plain padded pass, in words; empty where they did not.
+        frozen_layers: How many layers below the lowest adapted one were run once a text.
+        kept_mb: Size of what was kept of these layers, in memory and on disk, in units of 10^6 bytes.
     """
 
     steps: int
@@ -54,6 +57,9 @@ class TrainingOutcome:
     stopped: str
     interrupted: bool
     seconds: float
+    plain_because: str
+    frozen_layers: int
+    kept_mb: float
 
 
 def train(
@@ -123,7 +129,7 @@ def train(
             ) from None
         stopped = f"diverged at step {passes.step + 1}; the last good adapter was kept"
     finally:
-        passes.forward.close()
+        kept_mb = passes.forward.close()
     if steering.best is not None:
         load_state(model, steering.best)
     elif stopped.startswith("collapse"):
@@ -132,7 +138,18 @@ def train(
             hint=f"lower --learning-rate (now {settings.learning_rate:g}) or raise --anchor-weight",
         )
     best_step = steering.best_step or passes.step
-    return TrainingOutcome(passes.step, done, best_step, steering.best_scores, stopped, interrupted, passes.seconds)
+    return TrainingOutcome(
+        passes.step,
+        done,
+        best_step,
+        steering.best_scores,
+        stopped,
+        interrupted,
+        passes.seconds,
+        passes.forward.plain_because,
+        0 if passes.forward.plain_because else passes.forward.frozen.count,
+        kept_mb,
+    )
 
 
 class _Passes:
