@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from lune.language_model import FORGET_TOKENS
 from lune.records import Fact, Neighbour
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ Level = Literal["quick", "standard", "strong"]
 """How much an attack may spend; each attack says what that is in steps, samples or wordings."""
 ANSWER_TOKENS = 40
 """Length of an answer under attack: an attacker reads on where a plain question's answer would have ended."""
+DIRECT_TOKENS = FORGET_TOKENS
+"""Length of an answer to a direct prompt under attack: that of the run's own direct probes, to which it is compared."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,11 @@ class AttackContext:
     def attempts(self, form: str, answers: Sequence[str], facts: Sequence[Fact] | None = None) -> list[Attempt]:
         """Return one attempt a fact from answers in the facts' order."""
         return [Attempt(fact.id, form, text) for fact, text in zip(facts or self.facts, answers, strict=True)]
+
+
+def direct_answers(model: LoadedModel, facts: Sequence[Fact]) -> list[str]:
+    """Return a model's greedy answer to the direct prompt of each fact, as far as a run's own direct probes read it.
+
+    A shorter answer would end before a fact that stands late in a sentence, and count it as forgotten.
+    """
+    return model.answer([fact.prompt for fact in facts], max_new_tokens=DIRECT_TOKENS)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from lune import adapters
 from lune.attacks import Attack, attack
-from lune.attacks.contract import AttackContext, Level
+from lune.attacks.contract import AttackContext, Level, direct_answers
 from lune.attacks.folder import RESULTS, AttackedRun
 from lune.attacks.outcome import AttackResult, meaning, score_finding
 from lune.errors import ModelError
@@ -92,7 +92,7 @@ def make_context(
 ) -> AttackContext:
     """Return the context of the attacks on a run: its adapter read from disk onto ``base``, and its present answers."""
     shipped = adapters.reload(base, run.adapter)
-    answers = shipped.answer([fact.prompt for fact in run.facts])
+    answers = direct_answers(shipped, run.facts)
     return AttackContext(
         shipped=shipped,
         facts=run.facts,
