@@ -231,11 +231,21 @@ def test_every_attack_leaves_the_base_and_the_adapter_alone_and_repeats(run_fold
     assert results["sampling"].facts[0].attempts == 20
 
 
-def test_another_seed_draws_other_samples(run_folder: Path) -> None:
-    drawn = [[row.leaks for row in result_of("sampling", context_of(run_folder, seed=seed)).facts] for seed in (0, 1)]
-    details = result_of("sampling", context_of(run_folder)).details
-    assert drawn[0] != drawn[1] or sum(drawn[0]) in (0, 80)
-    assert details["leak_at_k"]["1"] == pytest.approx(sum(drawn[0]) / 80)  # type: ignore[index]
+def test_another_seed_draws_other_samples_and_the_same_seed_the_same(run_folder: Path) -> None:
+    def drawn(seed: int) -> list[str]:
+        return [attempt.answer for attempt in attack("sampling").run(context_of(run_folder, seed=seed)).attempts]
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+
+
+def test_leak_at_one_is_the_share_of_samples_that_leak(run_folder: Path) -> None:
+    context = context_of(run_folder)
+    with adapters.scaled(context.shipped.model, 0.2):  # at full scale this run gives nothing away
+        result = result_of("sampling", context)
+    leaks = [row.leaks for row in result.facts]
+    assert 0 < sum(leaks) < 80, "all or none would not tell a share from a constant"
+    assert result.details["leak_at_k"]["1"] == pytest.approx(sum(leaks) / 80)  # type: ignore[index]
 
 
 # The command.
