@@ -20,6 +20,8 @@ from tiny import CAPITALS, question
 
 FORGOTTEN = ("France", "Japan", "Italy", "Spain")
 KEPT = ("Germany", "Greece", "Egypt", "China")
+HELD_OUT = {"France": ["Dublin", "Lisbon", "Vienna"], "Japan": ["Warsaw", "Paris"], "Italy": ["Ankara", "Moscow"]}
+"""Wrong answers that no training of the run saw; Spain has none."""
 
 
 def overwrite(loaded: LoadedModel) -> None:
@@ -64,9 +66,10 @@ def make_run(tiny_folder: Path, folder: Path) -> Path:
             rows.append({**rows[-1], "id": f"{country}/paraphrase", "kind": "paraphrase",
                          "prompt": f"Tell me: {question(country)}"})  # fmt: skip
     (folder / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    listed = [{"id": country.lower(), "held_out": HELD_OUT.get(country, [])} for country in FORGOTTEN]
     record = {
         "schema_version": 1, "model": {"id": str(tiny_folder), "revision": None, "sha256": loaded.sha256},
-        "facts": {"total": 4, "known": 4, "unknown": [], "list": []}, "verdict": "FORGOTTEN",
+        "facts": {"total": 4, "known": 4, "unknown": [], "list": listed}, "verdict": "FORGOTTEN",
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record))
     return folder
@@ -106,5 +109,6 @@ def late_context(tiny_folder: Path, folder: Path) -> AttackContext:
         facts=tuple(tiny.fact(country) for country in countries),
         base_answers={country.lower(): answer for country, answer in zip(countries, answers, strict=True)},
         examples=(),
+        held_out={},
     )
     return make_context(run, base, level="quick", seed=0, precision=torch.float32)

@@ -65,6 +65,7 @@ class Finding:
             when each form is an attack of its own, of which the one that recovers most is reported.
         curves: USR against what was spent.
         details: Numbers and words that belong to the record, ready for JSON.
+        remark: A sentence without which the share of facts would be misread, such as what guessing alone gives.
     """
 
     attempts: Sequence[Attempt]
@@ -72,6 +73,7 @@ class Finding:
     strongest_form: bool = False
     curves: Sequence[Curve] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class AttackContext:
         answers: The unlearned model's answer to each fact's prompt, by fact id.
         base_answers: The base model's answer to each fact's prompt, by fact id; each contains the fact.
         examples: Other facts that the base model answers rightly, neighbours first, with its own answers.
+        held_out: Valid wrong answers that no training saw, by fact id; a fact may have none.
         level: How much may be spent.
         seed: Seed of everything random.
         precision: What to train in.
@@ -94,6 +97,7 @@ class AttackContext:
     answers: Mapping[str, str]
     base_answers: Mapping[str, str]
     examples: tuple[Neighbour, ...]
+    held_out: Mapping[str, Sequence[str]]
     level: Level
     seed: int
     precision: torch.dtype

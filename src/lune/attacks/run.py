@@ -99,6 +99,7 @@ def make_context(
         answers={fact.id: text for fact, text in zip(run.facts, answers, strict=True)},
         base_answers=run.base_answers,
         examples=run.examples,
+        held_out=run.held_out,
         level=level,
         seed=seed,
         precision=precision,
@@ -125,6 +126,7 @@ def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
         seconds=time.perf_counter() - began,
         curves=tuple(finding.curves),
         details=dict(finding.details),
+        remark=finding.remark,
     )
     if not finding.attempts:
         return replace(result, skipped=str(finding.details.get("note") or "It cannot be made from these facts."))
