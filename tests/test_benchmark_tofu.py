@@ -207,7 +207,11 @@ def test_measuring_gives_losses_with_the_end_of_turn_and_whole_answers(tiny_mode
     asked = {"question": "What is the capital of France?", "answer": "The capital of France is Paris."}
     rows = [{**asked, "right": "Paris it is.", "wrong": ["Rome.", "Oslo."]}]
     task = Task("t", (), details={"sets": dict.fromkeys(tofu.SETS, rows)})
-    stored = tofu.measure(tiny_model, task)["forget"]
+    measured = tofu.measure(tiny_model, task)
+    assert measured["membership"] == {
+        side: {"mean_log_prob": [], "gradnorm": []} for side in ("members", "non_members")
+    }
+    stored = measured["forget"]
     assert json.loads(json.dumps(stored)) == stored
     assert stored["answers"] == ["The capital of France is Paris."]
     [scored] = tiny_model.score([(asked["question"], asked["answer"])])
@@ -238,13 +242,20 @@ def stored(loss: float, right: float, wrong: float, answer: str = "Paris") -> di
     }
 
 
+def told(member: float, other: float) -> dict[str, Any]:
+    return {
+        side: {"mean_log_prob": [value], "gradnorm": [-value]}
+        for side, value in (("members", member), ("non_members", other))
+    }
+
+
 def test_the_scores_of_a_model_and_its_forget_quality() -> None:
     kept = {key: stored(0.1, 0.1, 3.0) for key in ("retain", "real_authors", "world_facts")}
     forgotten, known = stored(3.0, 2.0, 2.0, "Rome"), stored(0.1, 0.5, 4.0)
     measured = {
         "before": {"forget": known, **kept},
-        "reference": {"forget": forgotten, **kept},
-        "lune": {"forget": forgotten, **kept},
+        "reference": {"forget": forgotten, **kept, "membership": told(-0.4, -0.2)},
+        "lune": {"forget": forgotten, **kept, "membership": told(-0.1, -0.3)},
     }
     scores = tofu.protocol(Task("t", ()), measured)
     assert scores["lune"]["forget_quality"] == pytest.approx(1)
@@ -260,5 +271,8 @@ def test_the_scores_of_a_model_and_its_forget_quality() -> None:
     ratio = ((1 - exp(0.1 - 3)) + (1 - exp(0.6 - 3))) / 2
     nine = [exp(-0.1), 1, ratio, probability, 1, ratio, probability, 1, ratio]
     assert scores["lune"]["model_utility_geometric"] == pytest.approx(9 / sum(1 / value for value in nine))
+    assert scores["before"]["mia_gradnorm_auc"] is None, "measured before there were these attacks"
+    assert (scores["lune"]["mia_gradnorm_auc"], scores["lune"]["mia_reference_auc"]) == (0.0, 1.0)
+    assert (scores["reference"]["mia_gradnorm_auc"], scores["reference"]["mia_reference_auc"]) == (1.0, None)
     del measured["reference"]
     assert "forget_quality" not in tofu.protocol(Task("t", ()), measured)["lune"]

@@ -11,82 +11,29 @@ import torch
 from peft import PeftModel
 
 from architectures import make_random
+from attacked import FORGOTTEN, KEPT, context_of, late_answer, late_context, make_run
 from lune import adapters
 from lune.attacks import ATTACKS, attack, embedding
-from lune.attacks.contract import AttackContext, Level
+from lune.attacks.contract import AttackContext
 from lune.attacks.embedding import VECTORS, spare_tokens, with_suffix
 from lune.attacks.finetuning import fine_tune
 from lune.attacks.folder import read_attacked_run
 from lune.attacks.outcome import AttackResult
-from lune.attacks.run import make_attack, make_context, run_attacks
+from lune.attacks.run import make_attack, run_attacks
 from lune.chat import Conversation, Encoded
 from lune.cli import main
 from lune.errors import ModelError, RequestError
-from lune.models import LoadedModel, load_model
+from lune.language_model import FORGET_TOKENS, MAX_NEW_TOKENS
+from lune.models import LoadedModel
 from lune.records import Fact
 from lune.settings import resolve
-from tiny import CAPITALS, question
-
-FORGOTTEN = ("France", "Japan", "Italy", "Spain")
-KEPT = ("Germany", "Greece", "Egypt", "China")
-
-
-def overwrite(loaded: LoadedModel) -> None:
-    """Train an adapter, in place, until the capitals of FORGOTTEN come out as Oslo."""
-    adapters.attach(loaded, resolve({"adapter": "lora", "layers": "all", "rank": 4, "alpha": 4.0}), None)
-    rows = [loaded.chat.encode(question(c), f"The capital of {c} is Oslo.") for c in FORGOTTEN]
-    rows += [loaded.chat.encode(question(c), f"The capital of {c} is {CAPITALS[c]}.") for c in KEPT]
-    width = max(len(row.ids) for row in rows)
-    ids, targets = torch.zeros((len(rows), width), dtype=torch.long), torch.full((len(rows), width), -100)
-    for place, row in enumerate(rows):
-        ids[place, : len(row.ids)] = torch.tensor(row.ids)
-        targets[place, len(row.prompt) : len(row.ids)] = torch.tensor(row.response)
-    optimiser = torch.optim.AdamW(adapters.trained(loaded.model), lr=2e-2)
-    for _ in range(25):
-        logits = loaded.model(input_ids=ids).logits[:, :-1].flatten(0, 1)
-        torch.nn.functional.cross_entropy(logits, targets[:, 1:].flatten()).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-    loaded.model.eval()
+from tiny import question
 
 
 @pytest.fixture(scope="module")
 def run_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder as `lune forget` leaves it, of four capitals forgotten by force."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        loaded = load_model(str(tiny_folder), dtype="float32")
-        countries = [*FORGOTTEN, *KEPT]
-        before = loaded.answer([question(c) for c in countries])
-        overwrite(loaded)
-    adapters.save(loaded.model, folder / "adapter")
-    after = loaded.answer([question(c) for c in countries])
-    rows = []
-    for country, then, now in zip(countries, before, after, strict=True):
-        kind = "direct" if country in FORGOTTEN else "neighbour"
-        rows.append({
-            "id": f"{country}/{kind}", "kind": kind, "prompt": question(country), "expected": [CAPITALS[country]],
-            "split": "test", "fact_id": country.lower(), "attack": None, "subject": country,
-            "relation": None if kind == "direct" else "same", "alternates": [], "before": then, "after": now,
-            "correct_before": CAPITALS[country] in then, "correct_after": CAPITALS[country] in now,
-        })  # fmt: skip
-        if kind == "direct":
-            rows.append({**rows[-1], "id": f"{country}/paraphrase", "kind": "paraphrase",
-                         "prompt": f"Tell me: {question(country)}"})  # fmt: skip
-    (folder / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = {
-        "schema_version": 1, "model": {"id": str(tiny_folder), "revision": None, "sha256": loaded.sha256},
-        "facts": {"total": 4, "known": 4, "unknown": [], "list": []}, "verdict": "FORGOTTEN",
-    }  # fmt: skip
-    (folder / "run.json").write_text(json.dumps(record))
-    return folder
-
-
-def context_of(run_folder: Path, *, level: Level = "quick", seed: int = 0) -> AttackContext:
-    run = read_attacked_run(run_folder)
-    base = load_model(run.model, dtype="float32")
-    return make_context(run, base, level=level, seed=seed, precision=torch.float32)
+    return make_run(tiny_folder, tmp_path_factory.mktemp("runs") / "run")
 
 
 def result_of(name: str, context: AttackContext) -> AttackResult:
@@ -197,6 +144,20 @@ def test_removing_the_adapter_recovers_everything_and_full_scale_nothing(run_fol
     assert [x for x, _ in result.curves[0].points] == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
+def test_answers_to_direct_prompts_are_read_as_far_as_those_of_a_run(tiny_folder: Path, tmp_path: Path) -> None:
+    context = late_context(tiny_folder, tmp_path)
+    chat = context.shipped.chat
+    for country in ("France", "Japan"):
+        assert MAX_NEW_TOKENS < len(chat.encode(question(country), late_answer(country)).response) <= FORGET_TOKENS
+    assert list(context.answers.values()) == [late_answer("France"), late_answer("Japan")]
+    names = ("adapter-scale", "int8", "gguf-q4", "relearn", "benign-relearn", "embedding", "sampling")
+    for name in names:  # nothing was forgotten, and none of these attacks must say so
+        result = result_of(name, context)
+        assert (name, result.usr_before.value, result.usr_after.value) == (name, 0.0, 0.0)
+    scaled = result_of("adapter-scale", context)
+    assert set(scaled.by_form.values()) == {0.0}, "an adapter that does nothing does so at each scale"
+
+
 def test_relearning_teaches_one_half_and_tests_the_other(run_folder: Path) -> None:
     result = result_of("relearn", context_of(run_folder))
     curve = result.curves[0]
@@ -254,7 +215,7 @@ def test_every_attack_leaves_the_base_and_the_adapter_alone_and_repeats(run_fold
     context = context_of(run_folder)
     weights = {name: tensor.clone() for name, tensor in context.shipped.model.state_dict().items()}
     names = [name for name in ATTACKS if attack(name).missing() is None]
-    assert len(names) >= 14
+    assert len(names) >= 16
     results = {name: result_of(name, context) for name in names}
     after = context.shipped.model.state_dict()
     assert weights.keys() == after.keys()
@@ -270,11 +231,21 @@ def test_every_attack_leaves_the_base_and_the_adapter_alone_and_repeats(run_fold
     assert results["sampling"].facts[0].attempts == 20
 
 
-def test_another_seed_draws_other_samples(run_folder: Path) -> None:
-    drawn = [[row.leaks for row in result_of("sampling", context_of(run_folder, seed=seed)).facts] for seed in (0, 1)]
-    details = result_of("sampling", context_of(run_folder)).details
-    assert drawn[0] != drawn[1] or sum(drawn[0]) in (0, 80)
-    assert details["leak_at_k"]["1"] == pytest.approx(sum(drawn[0]) / 80)  # type: ignore[index]
+def test_another_seed_draws_other_samples_and_the_same_seed_the_same(run_folder: Path) -> None:
+    def drawn(seed: int) -> list[str]:
+        return [attempt.answer for attempt in attack("sampling").run(context_of(run_folder, seed=seed)).attempts]
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+
+
+def test_leak_at_one_is_the_share_of_samples_that_leak(run_folder: Path) -> None:
+    context = context_of(run_folder)
+    with adapters.scaled(context.shipped.model, 0.2):  # at full scale this run gives nothing away
+        result = result_of("sampling", context)
+    leaks = [row.leaks for row in result.facts]
+    assert 0 < sum(leaks) < 80, "all or none would not tell a share from a constant"
+    assert result.details["leak_at_k"]["1"] == pytest.approx(sum(leaks) / 80)  # type: ignore[index]
 
 
 # The command.

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from lune.attacks import ATTACKS
 from lune.errors import OutputError
 from lune.report import write_report
-from lune.report.attacks import attack_rows, threats
+from lune.report.attacks import MEASURED_BY, attack_rows, threats
 from lune.report.wording import THREATS
 
 
@@ -48,6 +49,15 @@ def test_what_was_measured_replaces_what_was_not() -> None:
     assert told["Fine-tunes the model further"] == "Measured. relearn: Meaning of relearn."
     assert told["Runs it at another precision, such as 4 bits"].startswith("Not measured here")  # nf4 was not made
     assert threats(THREATS, ()) == THREATS
+    inside = dict(threats(THREATS, attack_rows({"attacks": [entry("choice", 0.5), entry("logit-lens", 0.0)]})))
+    assert inside["Reads likelihoods or inner activations"] == (
+        "Measured. choice: Meaning of choice. logit-lens: Meaning of logit-lens."
+    )
+
+
+def test_every_threat_that_an_attack_measures_is_one_of_the_report() -> None:
+    assert set(MEASURED_BY) <= {who for who, _ in THREATS}
+    assert {name for names in MEASURED_BY.values() for name in names} <= set(ATTACKS)
 
 
 def test_page_and_markdown_show_the_attacks(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ METRICS: dict[str, str] = {
     "extraction_strength": "Share of a text that the model completes rightly, given the rest as its beginning.",
     "privacy_leak": "PrivLeak: membership AUC against that of a retrained model, in per cent; 0 is ideal.",
     "auc_distance": "Distance of the membership AUC from that of a retrained model.",
+    "mia_gradnorm_*": "Membership by the gradient's norm, AUC and balanced accuracy, on the benchmark's texts (tofu).",
+    "mia_reference_*": "The same by likelihood above that of the retrained model (tofu).",
     "leak_at_k": "Chance that k sampled answers hold the forgotten one at least once, with an upper bound.",
     "choice_accuracy": "Share of questions where the true answer is likelier than its alternates, against chance.",
     "logit_lens": "Probability and rank of the answer's first token, read from the hidden state of each layer.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lune import adapters
-from lune.attacks.contract import AttackContext, Attempt, Curve, Finding
+from lune.attacks.contract import AttackContext, Attempt, Curve, Finding, direct_answers
 from lune.attacks.outcome import usr_by_form
 
 SOURCE = "https://arxiv.org/abs/2505.24379"
@@ -21,7 +21,7 @@ def run(context: AttackContext) -> Finding:
     points = []
     for scale in SCALES:
         with adapters.scaled(context.shipped.model, scale):
-            answers = context.shipped.answer(context.prompts)
+            answers = direct_answers(context.shipped, context.facts)
         attempts += context.attempts(f"scale {scale:g}", answers)
         points.append((scale, usr_by_form(context.facts, attempts)[f"scale {scale:g}"]))
     curve = Curve("adapter scale", "scale of the update", tuple(points))

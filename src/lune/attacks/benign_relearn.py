@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lune import adapters
-from lune.attacks.contract import AttackContext, Finding
+from lune.attacks.contract import AttackContext, Finding, direct_answers
 from lune.attacks.finetuning import fine_tune, grid, pooled
 from lune.chat import Conversation
 from lune.probes.general import general_probes
@@ -41,7 +41,7 @@ def run(context: AttackContext) -> Finding:
             rate=rate,
             steps=STEPS[context.level],
             seed=context.seed,
-            ask=lambda: victim.answer(context.prompts),
+            ask=lambda: direct_answers(victim, context.facts),
         )
         findings.append(pooled(context, f"learning rate {rate:g}", [(context.facts, answers)]))
     return grid(findings, {"benign texts": len(rows)})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from lune.language_model import FORGET_TOKENS
 from lune.records import Fact, Neighbour
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ Level = Literal["quick", "standard", "strong"]
 """How much an attack may spend; each attack says what that is in steps, samples or wordings."""
 ANSWER_TOKENS = 40
 """Length of an answer under attack: an attacker reads on where a plain question's answer would have ended."""
+DIRECT_TOKENS = FORGET_TOKENS
+"""Length of an answer to a direct prompt under attack: that of the run's own direct probes, to which it is compared."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Finding:
             when each form is an attack of its own, of which the one that recovers most is reported.
         curves: USR against what was spent.
         details: Numbers and words that belong to the record, ready for JSON.
+        remark: A sentence without which the share of facts would be misread, such as what guessing alone gives.
     """
 
     attempts: Sequence[Attempt]
@@ -69,6 +73,7 @@ class Finding:
     strongest_form: bool = False
     curves: Sequence[Curve] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class AttackContext:
         answers: The unlearned model's answer to each fact's prompt, by fact id.
         base_answers: The base model's answer to each fact's prompt, by fact id; each contains the fact.
         examples: Other facts that the base model answers rightly, neighbours first, with its own answers.
+        held_out: Valid wrong answers that no training saw, by fact id; a fact may have none.
         level: How much may be spent.
         seed: Seed of everything random.
         precision: What to train in.
@@ -91,6 +97,7 @@ class AttackContext:
     answers: Mapping[str, str]
     base_answers: Mapping[str, str]
     examples: tuple[Neighbour, ...]
+    held_out: Mapping[str, Sequence[str]]
     level: Level
     seed: int
     precision: torch.dtype
@@ -110,3 +117,11 @@ class AttackContext:
     def attempts(self, form: str, answers: Sequence[str], facts: Sequence[Fact] | None = None) -> list[Attempt]:
         """Return one attempt a fact from answers in the facts' order."""
         return [Attempt(fact.id, form, text) for fact, text in zip(facts or self.facts, answers, strict=True)]
+
+
+def direct_answers(model: LoadedModel, facts: Sequence[Fact]) -> list[str]:
+    """Return a model's greedy answer to the direct prompt of each fact, as far as a run's own direct probes read it.
+
+    A shorter answer would end before a fact that stands late in a sentence, and count it as forgotten.
+    """
+    return model.answer([fact.prompt for fact in facts], max_new_tokens=DIRECT_TOKENS)

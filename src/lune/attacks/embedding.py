@@ -9,7 +9,7 @@ import torch
 from peft import TrainableTokensConfig, get_peft_model
 
 from lune import adapters
-from lune.attacks.contract import AttackContext, Finding
+from lune.attacks.contract import DIRECT_TOKENS, AttackContext, Finding
 from lune.attacks.finetuning import NO_HALVES, fine_tune, grid, halves, pooled, sizes
 from lune.chat import Encoded
 from lune.generation import Chooser
@@ -54,7 +54,7 @@ def run(context: AttackContext) -> Finding:
                 rate=rate,
                 steps=STEPS[context.level],
                 seed=context.seed,
-                ask=lambda asked=asked: victim.continue_rows(asked, choose=Chooser(banned=ids)),  # type: ignore[misc]
+                ask=lambda asked=asked: _continued(victim, asked, ids),  # type: ignore[misc]
                 attach=lambda model, settings: _attach(model, settings, ids),
             )
             done.append((tested, answers))
@@ -78,6 +78,11 @@ def with_suffix(model: LoadedModel, ids: Sequence[int], prompt: str, response: s
     while end < min(len(row.prompt), len(longer)) and row.prompt[end] == longer[end]:
         end += 1
     return Encoded((*row.prompt[:end], *ids, *row.prompt[end:]), row.response)
+
+
+def _continued(model: LoadedModel, rows: Sequence[Encoded], ids: Sequence[int]) -> list[str]:
+    """Return greedy answers in which no token of the vectors' places occurs."""
+    return model.continue_rows(rows, choose=Chooser(banned=ids), max_new_tokens=DIRECT_TOKENS)
 
 
 def _untie(model: LoadedModel) -> None:

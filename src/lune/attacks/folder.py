@@ -25,6 +25,7 @@ class AttackedRun:
         facts: The facts that the base model knew, with the paraphrases of the test probes.
         base_answers: The base model's answer to each fact's prompt, by fact id.
         examples: Other facts that both models answer rightly, with the base model's answers; same relation first.
+        held_out: Valid wrong answers that no training saw, by fact id; a fact may have none.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class AttackedRun:
     facts: tuple[Fact, ...]
     base_answers: dict[str, str]
     examples: tuple[Neighbour, ...]
+    held_out: dict[str, tuple[str, ...]]
 
     @property
     def adapter(self) -> Path:
@@ -69,6 +71,7 @@ def read_attacked_run(folder: Path) -> AttackedRun:
         facts=facts,
         base_answers={text(row.get("fact_id")): text(row.get("before")) for row in known},
         examples=_examples(run.probes),
+        held_out=_held_out(run.run),
     )
 
 
@@ -102,3 +105,8 @@ def _examples(probes: tuple[Row, ...]) -> tuple[Neighbour, ...]:
     order = {"same": 0, "given": 1, "other": 2}
     kept.sort(key=lambda row: order.get(text(row.get("relation")), 3))
     return tuple(Neighbour(text(row.get("prompt")), text(row.get("before"))) for row in kept)
+
+
+def _held_out(record: Row) -> dict[str, tuple[str, ...]]:
+    rows = [mapping(each) for each in items(mapping(record.get("facts")).get("list"))]
+    return {text(row.get("id")): tuple(text(each) for each in items(row.get("held_out"))) for row in rows}

@@ -62,6 +62,7 @@ class AttackResult:
         facts: What happened to each fact.
         curves: USR against what was spent.
         details: Numbers and words of the attack's own.
+        remark: A sentence of the attack's own on how to read its share of facts; empty without one.
         seed: Its seed.
         budget: Its level.
         seconds: Wall time.
@@ -83,6 +84,7 @@ class AttackResult:
     facts: tuple[AttackedFact, ...] = ()
     curves: tuple[Curve, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    remark: str = ""
     seconds: float = 0.0
     skipped: str = ""
 
@@ -180,6 +182,8 @@ def meaning(result: AttackResult) -> str:
         text = f"It brings back {recovered.value:.0%} of the facts{bounds}: {gave}."
     else:
         text = f"It brings back nothing that the plain question does not: {gave}."
+    if result.remark:
+        text += f" {result.remark}"
     if result.base_gives is not None and result.base_gives < COMPARABLE:
         text += f" Little can be read from that: the base model itself gives only {result.base_gives:.0%} under it."
     return text

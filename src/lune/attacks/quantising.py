@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from lune import adapters
-from lune.attacks.contract import AttackContext, Attempt, Finding
+from lune.attacks.contract import AttackContext, Attempt, Finding, direct_answers
 from lune.models import LoadedModel
 from lune.packing import pack_linears, unpack_linears
 
@@ -32,7 +32,7 @@ def quantised(context: AttackContext, forms: Mapping[str, Quantise]) -> Finding:
             unpack_linears(model.model)
             quantise(model)
             pack_linears(model.model)
-            attempts += context.attempts(name, model.answer(context.prompts))
+            attempts += context.attempts(name, direct_answers(model, context.facts))
         found.append(attempts)
     note = "The merged model and the base model were quantised alike: decoder projections only."
     return Finding(found[0], found[1], strongest_form=True, details={"note": note})

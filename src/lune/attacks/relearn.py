@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lune import adapters
-from lune.attacks.contract import AttackContext, Finding
+from lune.attacks.contract import AttackContext, Finding, direct_answers
 from lune.attacks.finetuning import NO_HALVES, fine_tune, grid, halves, pooled, sizes
-from lune.records import Fact
 
 SOURCE = "https://arxiv.org/abs/2410.08827"
 THREAT = "Whoever may fine-tune the merged weights and knows some of the facts that were forgotten."
@@ -34,7 +33,6 @@ def run(context: AttackContext) -> Finding:
                 for fact in trained
                 for prompt in (fact.prompt, *fact.paraphrases)
             ]
-            prompts = _prompts(tested)
             answers = fine_tune(
                 victim,
                 trainee,
@@ -42,12 +40,8 @@ def run(context: AttackContext) -> Finding:
                 rate=rate,
                 steps=STEPS[context.level],
                 seed=context.seed,
-                ask=lambda prompts=prompts: victim.answer(prompts),  # type: ignore[misc]
+                ask=lambda tested=tested: direct_answers(victim, tested),  # type: ignore[misc]
             )
             done.append((tested, answers))
         findings.append(pooled(context, f"learning rate {rate:g}", done))
     return grid(findings, sizes(parts))
-
-
-def _prompts(facts: list[Fact]) -> list[str]:
-    return [fact.prompt for fact in facts]

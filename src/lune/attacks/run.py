@@ -18,7 +18,7 @@ from rich.table import Table
 
 from lune import adapters
 from lune.attacks import Attack, attack
-from lune.attacks.contract import AttackContext, Level
+from lune.attacks.contract import AttackContext, Level, direct_answers
 from lune.attacks.folder import RESULTS, AttackedRun
 from lune.attacks.outcome import AttackResult, meaning, score_finding
 from lune.errors import ModelError
@@ -92,13 +92,14 @@ def make_context(
 ) -> AttackContext:
     """Return the context of the attacks on a run: its adapter read from disk onto ``base``, and its present answers."""
     shipped = adapters.reload(base, run.adapter)
-    answers = shipped.answer([fact.prompt for fact in run.facts])
+    answers = direct_answers(shipped, run.facts)
     return AttackContext(
         shipped=shipped,
         facts=run.facts,
         answers={fact.id: text for fact, text in zip(run.facts, answers, strict=True)},
         base_answers=run.base_answers,
         examples=run.examples,
+        held_out=run.held_out,
         level=level,
         seed=seed,
         precision=precision,
@@ -125,6 +126,7 @@ def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
         seconds=time.perf_counter() - began,
         curves=tuple(finding.curves),
         details=dict(finding.details),
+        remark=finding.remark,
     )
     if not finding.attempts:
         return replace(result, skipped=str(finding.details.get("note") or "It cannot be made from these facts."))

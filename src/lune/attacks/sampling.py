@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lune.attacks.contract import AttackContext, Attempt, Curve, Finding
+from lune.attacks.contract import DIRECT_TOKENS, AttackContext, Attempt, Curve, Finding
 from lune.metrics.leakage import leak_at_k, leak_upper_bound
 from lune.text import contains
 
@@ -16,7 +16,13 @@ FORM = "T=1"
 def run(context: AttackContext) -> Finding:
     """Draw n answers to each direct prompt at temperature 1 without truncation, and estimate leak@k for k up to n."""
     count = SAMPLES[context.level]
-    drawn = context.shipped.sample(context.prompts, count=count, seed=context.seed, temperature=TEMPERATURE)
+    drawn = context.shipped.sample(
+        context.prompts,
+        count=count,
+        seed=context.seed,
+        temperature=TEMPERATURE,
+        max_new_tokens=DIRECT_TOKENS,
+    )
     attempts = [
         Attempt(fact.id, FORM, answer) for fact, answers in zip(context.facts, drawn, strict=True) for answer in answers
     ]

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lune.benchmarks.members import measure_members, member_scores
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
 from lune.benchmarks.task import Task, Teaching
 from lune.errors import ConfigError, RequestError, unknown_name
@@ -97,9 +98,10 @@ def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
     """Return each set's greedy answers and losses: of the answer, of the right one in other words, of the wrong ones.
 
     A loss is the mean negative log-likelihood a token, with the end of turn. Answers end where prompt and answer have
-    200 tokens. Questions are asked in the model's chat template.
+    200 tokens. Questions are asked in the model's chat template. ``membership`` is ``lune.benchmarks.members``.
     """
-    return {name: _measure_set(model, rows) for name, rows in task.details["sets"].items()}
+    sets = {name: _measure_set(model, rows) for name, rows in task.details["sets"].items()}
+    return {**sets, "membership": measure_members(model, task)}
 
 
 def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
@@ -110,6 +112,7 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
     from lune.metrics import tofu
     from lune.metrics.memorisation import exact_memorisation, extraction_strength
 
+    recognised = member_scores({column: stored.get("membership") for column, stored in measured.items()})
     result: dict[str, dict[str, float | None]] = {}
     for column, stored in measured.items():
         sets = {name: _score_set(name, stored[name]) for name in SETS}
@@ -130,7 +133,7 @@ def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, di
                 for each in (stored, measured["reference"])
             ]
             row["forget_quality"] = tofu.forget_quality(*ratios)["p_value"]
-        result[column] = row
+        result[column] = row | recognised[column]
     return result
 
 

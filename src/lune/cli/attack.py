@@ -47,7 +47,7 @@ def attack(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Attack a finished run: relearning, quantisation, prompts, learned vectors, sampling, a weaker adapter.
+    """Attack a finished run: relearning, quantisation, prompts, vectors, sampling, hidden states, a weaker adapter.
 
     Prints what each attack brings back and writes it into the run folder, where the report takes it up.
     """

@@ -80,6 +80,11 @@ def logit_lens(loaded: LoadedModel, probes: Sequence[Probe], *, leads: Sequence[
     return readings
 
 
+def first_token(chat: ChatFormat, prompt: str, lead: str, text: str) -> int:
+    """Return the token with which ``text`` begins behind a lead (empty for none), as ``logit_lens`` looks for it."""
+    return _context_and_token(chat, prompt, lead, text)[1]
+
+
 def _context_and_token(chat: ChatFormat, prompt: str, lead: str, text: str) -> tuple[tuple[int, ...], int]:
     """Return the tokens up to where ``text`` begins, and its first token."""
     whole = chat.encode(prompt, f"{lead} {text}" if lead else text)
