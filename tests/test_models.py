@@ -93,6 +93,11 @@ def test_a_twin_is_a_copy_in_another_precision_and_the_model_itself_in_its_own(t
     twin = tiny_model.training_twin(torch.bfloat16)
     assert (twin.dtype, tiny_model.dtype) == (torch.bfloat16, torch.float32)
     assert twin.sha256 == tiny_model.sha256
+    assert twin.model.get_output_embeddings().weight is twin.model.get_input_embeddings().weight  # as in the model
+    buffers = dict(tiny_model.model.named_buffers())
+    assert buffers
+    for name, buffer in twin.model.named_buffers():
+        assert torch.equal(buffer, buffers[name]), "positions must stay those of the model"
 
 
 def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:

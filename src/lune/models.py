@@ -155,10 +155,17 @@ class LoadedModel:
         return self if dtype == self.dtype else self.copied(dtype)
 
     def copied(self, dtype: torch.dtype) -> LoadedModel:
-        """Return a copy in ``dtype`` that may be changed, fast to train where it is."""
-        network = copy.deepcopy(self.model)
+        """Return a copy with weights in ``dtype`` that may be changed, fast to train where it is.
+
+        Weights go over one by one, so that no second copy in the model's own precision is ever there. Buffers keep
+        theirs, as when a model is loaded in ``dtype``: rotary frequencies in bfloat16 would be other positions.
+        """
+        weights = {
+            id(weight): torch.nn.Parameter(weight.detach().to(dtype, copy=True), weight.requires_grad)
+            for weight in self.model.parameters()
+        }
+        network = copy.deepcopy(self.model, weights)
         unpack_linears(network)
-        network = network.to(dtype)
         if self.device.type == "cpu":
             # Rows are short: torch's fused attention for CPUs goes back through them slower than plain products do.
             network.set_attn_implementation("eager")
