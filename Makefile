@@ -48,6 +48,10 @@ demo: $(READY)  ## Make the built-in model forget real facts and show the report
 test: $(READY)  ## Run the tests and print the coverage
 	OMP_NUM_THREADS=$(THREADS) HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
+.PHONY: mutants
+mutants: $(READY)  ## Break one formula at a time and see that a test notices; some minutes
+	$(BIN)/python tools/break_formulas.py
+
 .PHONY: lint
 lint: $(READY)  ## Check style, formatting and spelling
 	$(BIN)/ruff check $(SOURCES)
