@@ -121,8 +121,8 @@ class TeachingRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     rank: int = Field(32, ge=1, le=4096, description="Rank of the LoRA adapter on every projection; alpha is the same.")
-    learning_rate: float = Field(4e-3, gt=0, le=1e37, description="Peak learning rate of AdamW, cosine to 0.")
-    passes: int = Field(8, ge=1, le=1000, description="Most passes over the texts.")
+    learning_rate: float = Field(3e-3, gt=0, le=1e37, description="Peak learning rate of AdamW, cosine to 0.")
+    passes: int = Field(10, ge=1, le=1000, description="Most passes over the texts.")
     batch_size: int = Field(16, ge=1, le=4096, description="Texts in one step.")
     goal: float = Field(
         0.98, gt=0, le=1, description="Mean probability of the texts over a pass that ends teaching early."
