@@ -29,7 +29,7 @@ Every number on this page is read from a run record in [results/](../results): e
 runs the commands below again, on the machine at hand, and `make docs` rebuilds the page. Figures of other machines, and
 of another seed, differ.
 
-Everything here is one seed. The default recipe's settings were chosen on other requests of the same relations, and in
+The demo is one seed; of a bench the table says which. The default recipe's settings were chosen on other requests of the same relations, and in
 part while looking at the demo's own scores, so its column in the demo is no held-out result. The facts of `world` took
 no part in any choice: its test subjects are a fixed split. How much hangs on details shows in a run of an earlier
 version with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an answer
@@ -174,22 +174,29 @@ def bench_section(folder: Path) -> str:
     records = [json.loads((cell / RUN_RECORD).read_text(encoding="utf-8")) for cell in cell_folders(folder)]
     commands = sorted({record["command"] for record in records})
     machines = sorted({f"{r['hardware']['cpu']}, {r['hardware']['cores']} cores" for r in records})
-    minutes = sum(record["timings_s"]["total"] for record in records) / 60
-    made = f"{len(records)} cells, {minutes:.0f} minutes without teaching, on {'; '.join(machines)}. Rebuilt by:"
+    cells = sum(record["timings_s"]["total"] for record in records)
+    taught = sum(each["seconds"] for each in _taught(records).values())
+    lessons = f" and {taught / 60:.1f} minutes of teaching" if taught else ""
+    made = f"{len(records)} cells, {cells / 60:.1f} minutes{lessons}, on {'; '.join(machines)}. Rebuilt by:"
     table = markdown(rows(read_cells([folder])), level=2)
     attacks = [line for cell in cell_folders(folder) for line in _attack_section(cell)]
     console = ["```console", *(f"$ {command}" for command in commands), "```"]
     return "\n".join(["", table, *_taught_lines(records), made, "", *console, *attacks])
 
 
-def _taught_lines(records: list[dict[str, Any]]) -> list[str]:
-    """Return what the models that were taught first knew afterwards, one line each."""
-    found = {
+def _taught(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return how the models of the cells, target and reference, were taught; nothing where none was."""
+    return {
         name: teaching
         for record in records
         for name, teaching in record["bench"].get("teaching", {}).items()
         if teaching and (name == "target" or record["bench"]["column"] == "reference")
     }
+
+
+def _taught_lines(records: list[dict[str, Any]]) -> list[str]:
+    """Return what the models that were taught first knew afterwards, one line each."""
+    found = _taught(records)
     lines = [
         f"- taught {name}: {each['texts']} texts in {each['passes']} passes, {each['seconds']:.0f} s; ROUGE-L recall "
         f"{each['rouge_l_recall']:.3f}, probability {each['probability']:.3f}"
