@@ -15,8 +15,10 @@ from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
 from lune.preparation import Prepared, make_probes, prepare, with_own_probes
+from lune.probes.anchors import ordinary_texts
 from lune.probes.general import general_probes, ordinary_questions
-from lune.probes.surroundings import Surroundings, hand_of, look_around, ordinary_texts
+from lune.probes.hands import hand_of
+from lune.probes.surroundings import Surroundings, look_around
 from lune.progress import Display
 from lune.records import Fact, Neighbour, Probe
 from lune.settings import resolve

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from lune.evaluation import RememberedAnswers
 from lune.gazetteer import members
 from lune.language_model import TokenScores
 from lune.models import LoadedModel
+from lune.probes.hands import hand_of
 from lune.probes.selection import plausible_type
-from lune.probes.surroundings import Surroundings, hand_of, look_around
+from lune.probes.surroundings import ASKED_FOR_EXAMPLES, Surroundings, look_around
 from lune.records import Fact, Neighbour
 from lune.text import contains
 from tiny import CAPITALS, fact
@@ -188,3 +191,28 @@ def test_a_number_to_call_is_no_neighbour_however_often_it_is_told() -> None:
 )
 def test_an_expected_value_is_of_a_plausible_type(prompt: str, short: str, fits: bool) -> None:
     assert plausible_type(prompt, short) is fits
+
+
+def test_where_neighbours_come_from_elsewhere_only_the_examples_are_asked_about(
+    tiny_model: LoadedModel, only_taught: None
+) -> None:
+    asked: list[str] = []
+
+    class Watched(RememberedAnswers):
+        def answer(self, prompts: Sequence[str], **named: Any) -> list[str]:
+            asked.extend(prompts)
+            return super().answer(prompts, **named)
+
+    whole = look_around(FACTS, Watched(tiny_model), anchors=0, seed=0)
+    everything = len(asked)
+    asked.clear()
+    around = look_around(FACTS, Watched(tiny_model), anchors=0, seed=0, test_neighbours=False)
+    assert len(asked) < everything
+    assert [probe for probe in around.probes if probe.split == "dev"] == [
+        probe for probe in whole.probes if probe.split == "dev"
+    ]
+    shown = {key: each for key, each in around.examples.items() if key[1] == "test"}
+    assert shown
+    for key, each in shown.items():
+        assert each == whole.examples[key][: len(each)]
+        assert len(each) <= ASKED_FOR_EXAMPLES

@@ -29,11 +29,11 @@ Every number on this page is read from a run record in [results/](../results): e
 runs the commands below again, on the machine at hand, and `make docs` rebuilds the page. Figures of other machines, and
 of another seed, differ.
 
-The demo is one seed; of a bench the table says which. The default recipe's settings were chosen on other requests of the same relations, and in
-part while looking at the demo's own scores, so its column in the demo is no held-out result. The facts of `world` took
-no part in any choice: its test subjects are a fixed split. How much hangs on details shows in a run of an earlier
-version with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an answer
-([its record](../results/other/demo-160-anchors.json); no command makes it again).
+The demo is one seed; of a bench the table says which. The default recipe's settings were chosen on other requests of
+the same relations, and in part while looking at the demo's own scores, so its column in the demo is no held-out result.
+The facts of `world` took no part in any choice: its test subjects are a fixed split. How much hangs on details shows in
+a run of an earlier version with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an
+answer ([its record](../results/other/demo-160-anchors.json); no command makes it again).
 
 The demo was timed with nothing beside it; the benches ran while other programs used the same two cores, so their
 seconds are too high.

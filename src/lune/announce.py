@@ -51,7 +51,8 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
     display.line(f"stopped: {trained.outcome.stopped}", style="dim")
     if trained.outcome.plain_because:
         display.line(
-            f"Every batch took the slower plain pass, with the same result: {trained.outcome.plain_because}.", style="dim"
+            f"Every batch took the slower plain pass, with the same result: {trained.outcome.plain_because}.",
+            style="dim",
         )
     if scores and scores.gur is not None and scores.gur < 1 - settings.max_utility_drop:
         display.line(

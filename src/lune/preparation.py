@@ -88,9 +88,17 @@ def prepare(
     # Forgetting what was never known only teaches inventions. A benchmark's forget set is trained whole, as published.
     trained = complete if task else known
     wanted = settings.anchors if trained else 0
-    around = look_around(trained, base, anchors=wanted, seed=settings.seed, held_out=held_out, whole=complete)
-    made = make_negatives(trained, base, settings, around)
     own = task.probes if task else ()
+    around = look_around(
+        trained,
+        base,
+        anchors=wanted,
+        seed=settings.seed,
+        held_out=held_out,
+        whole=complete,
+        test_neighbours=not any(probe.kind == "neighbour" for probe in own),
+    )
+    made = make_negatives(trained, base, settings, around)
     tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
     tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])

@@ -7,54 +7,36 @@ of a forgotten subject itself some relations are held and others scored.
 
 from __future__ import annotations
 
-import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import zip_longest
-from typing import Literal, TypeVar
 
-from lune.gazetteer import ask_about, entity_type, kinds, listed_type, members, other_relations, subject_type
+from lune.gazetteer import ask_about, entity_type, listed_type, members, other_relations, subject_type
 from lune.language_model import LanguageModel
 from lune.negatives.extract import short_answer
-from lune.negatives.forms import training_forms
 from lune.negatives.kinds import same_kind
-from lune.probes.general import asks_for, general_probes, ordinary_questions
+from lune.probes.anchors import find_look_alikes, make_anchors
+from lune.probes.hands import Hand, hand_of
 from lune.probes.reserved import Reserved
 from lune.probes.selection import known_and_consistent, plausible_type
-from lune.records import Anchor, Fact, Neighbour, Probe, Split
-from lune.text import contains, is_degenerate, is_refusal, normalise
-from lune.wording import named_in, to_imperative, with_subject
+from lune.records import Anchor, Fact, Neighbour, Probe
+from lune.text import contains, is_refusal, normalise
+from lune.wording import to_imperative, with_subject
 from lune.world_facts import others_of_relation
 
-Hand = Literal["test", "dev", "anchor"]
-Item = TypeVar("Item")
-
-TEST_TENTHS, DEV_TENTHS = 4, 2
-"""Of all subjects, how many tenths fall into the test and the dev hand; the rest are anchors."""
 SUBJECTS_PER_FACT: Mapping[Hand, int] = {"test": 14, "dev": 6, "anchor": 24}
 """Other subjects taken for each fact; inconsistent answers then drop out of test and dev."""
+ASKED_FOR_EXAMPLES = 4
+"""Test subjects asked about where only the in-context attack shows them, which takes what the model knows of them."""
 ASKED_FOR_ALTERNATES = 16
 """Of the anchor hand, how many are asked the fact's own question, for alternates of the right type."""
 BEST_KNOWN = 80
 """Subjects are drawn from this many of the best known of their kind: about the others there is little to damage."""
 LONGEST_ANSWER = 4
 """Words of a neighbour's answer; a longer one is a description, which no later answer would repeat to the letter."""
-OTHER_WORDINGS = ("{}", "Answer briefly. {}", "As an expert, answer this: {}", "Question: {}\nAnswer:")
-"""Wordings of an anchor about another relation of a forgotten subject; as in the training forms."""
-SPLITS: tuple[Split, ...] = ("dev", "test")
-LOOK_ALIKES = 100
-"""Of each kind, how many of the best known are told apart from the forgotten subjects; a third of them is free."""
 NEIGHBOURS_PER_FACT: Mapping[Hand, int] = {"test": 8, "dev": 4, "anchor": 0}
-ANCHOR_SHARES = {"same": 0.35, "other": 0.25, "generic": 0.40}
-"""Anchors by kind: same relation of other subjects, other relations of the forgotten, any relation of anything.
-
-Questions of the same shape about other subjects are hit most by forgetting (arXiv 2502.11441), so most are of it.
-"""
 SIMILAR_ASKED = 16
-ANCHOR_TOKENS = 12
-"""Length of an anchor's response: what a fact is lies in the first words, and every token costs training time."""
 
 
 @dataclass
@@ -90,12 +72,6 @@ class _Question:
     wordings: tuple[str, ...]
 
 
-def hand_of(text: str) -> Hand:
-    """Return the hand that a subject or relation always falls into: 4 in 10 test, 2 dev, 4 anchors."""
-    tenth = hashlib.sha256(normalise(text).encode()).digest()[0] % 10
-    return "test" if tenth < TEST_TENTHS else "dev" if tenth < TEST_TENTHS + DEV_TENTHS else "anchor"
-
-
 def look_around(
     facts: Sequence[Fact],
     model: LanguageModel,
@@ -104,6 +80,7 @@ def look_around(
     seed: int,
     held_out: Sequence[str] = (),
     whole: Sequence[Fact] = (),
+    test_neighbours: bool = True,
 ) -> Surroundings:
     """Ask the base model about the neighbourhood of ``facts`` and return what it says.
 
@@ -114,6 +91,8 @@ def look_around(
         seed: Decides which subjects are asked about.
         held_out: Subjects that others test on: none becomes a neighbour, an anchor or the source of an alternate.
         whole: The whole request where ``facts`` are a part of it: the rest is not asked about, but avoided as well.
+        test_neighbours: Whether test probes of neighbours are wanted; without, no more test subjects are asked about
+            than the in-context attack shows.
     """
     reserved = Reserved(tuple(whole or facts))
     avoided = [*held_out, *(fact.subject or "" for fact in reserved.facts)]
@@ -128,6 +107,8 @@ def look_around(
         result.other_subjects[fact.id] = others["anchor"]
         questions += _same_relation(fact, others)
         questions += _other_relations(fact, kind)
+    if not test_neighbours:
+        questions = _without_test_neighbours(questions)
     answers = _ask(model, [question.wordings[0] for question in questions])
     # Another wording is worth asking only where the first was answered by something that a neighbour can be.
     hopeful = [each for each in questions if _short_answer(each, answers[each.wordings[0]])]
@@ -135,12 +116,24 @@ def look_around(
     for question in hopeful:
         _sort_in(question, [answers[wording] for wording in question.wordings], result, reserved)
     result.probes = [*given_neighbours(reserved.facts), *_capped(result.probes)]
-    result.anchors = _make_anchors(
+    result.anchors = make_anchors(
         facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, avoided=avoided, reserved=reserved
     )
-    alike = _look_alikes(facts, kind_of, result.other_subjects, seed, avoided)
+    alike = find_look_alikes(facts, kind_of, result.other_subjects, seed, avoided)
     result.look_alikes = [pair for pair in alike if not reserved.names(pair[0]) and reserved.allows(pair[1])]
     return result
+
+
+def _without_test_neighbours(questions: Sequence[_Question]) -> list[_Question]:
+    shown: Counter[str] = Counter()
+    kept = []
+    for question in questions:
+        if question.hand == "test":
+            shown[question.fact.id] += 1
+            if question.relation == "other" or shown[question.fact.id] > ASKED_FOR_EXAMPLES:
+                continue
+        kept.append(question)
+    return kept
 
 
 def _others(pool: Sequence[str], avoided: set[str], reserved: Reserved, seed: int, fact: Fact) -> dict[Hand, list[str]]:
@@ -262,134 +255,15 @@ def _similar_subjects(facts: Sequence[Fact], model: LanguageModel, seed: int) ->
     """
     result = {fact.id: list(others_of_relation(fact.prompt, fact.subject or "")) for fact in facts}
     unknown = [fact for fact in facts if not result[fact.id]]
-    prompts = [f"Name one thing of the same kind as {fact.subject}. Answer with its name only." for fact in unknown]
+    prompt_of = {
+        fact.id: f"Name one thing of the same kind as {fact.subject}. Answer with its name only." for fact in unknown
+    }
+    prompts = list(dict.fromkeys(prompt_of.values()))  # facts often share their subject
     sampled = model.sample(prompts, count=SIMILAR_ASKED, seed=seed, max_new_tokens=12) if prompts else []
-    for fact, prompt, texts in zip(unknown, prompts, sampled, strict=True):
+    said = dict(zip(prompts, sampled, strict=True))
+    for fact in unknown:
+        prompt = prompt_of[fact.id]
         # A small model invents names as gladly as it recalls them; those that a shipped list knows exist.
-        names = (short_answer(prompt, text) for text in texts)
+        names = (short_answer(prompt, text) for text in said[prompt])
         result[fact.id] = list(dict.fromkeys(name for name in names if name and entity_type(name)))
     return result
-
-
-def _make_anchors(
-    facts: Sequence[Fact],
-    kind_of: Mapping[str, str | None],
-    other_subjects: Mapping[str, Sequence[str]],
-    model: LanguageModel,
-    *,
-    wanted: int,
-    seed: int,
-    avoided: Sequence[str],
-    reserved: Reserved,
-) -> list[Anchor]:
-    chooser = random.Random(seed)
-    same = _dealt_evenly([_same_anchors(fact, other_subjects[fact.id], chooser) for fact in facts])
-    other = _dealt_evenly([_other_anchors(fact, kind_of[fact.id]) for fact in facts])
-    chosen = same[: round(wanted * ANCHOR_SHARES["same"])] + other[: round(wanted * ANCHOR_SHARES["other"])]
-    # What a request cannot fill, generic questions do.
-    chosen = [row for row in chosen if reserved.allows(row[0])]
-    questions = [
-        question
-        for question, answer in ordinary_questions()
-        if not contains(question, avoided)
-        and not asks_for(reserved.facts, question, (answer,))
-        and reserved.allows(question)
-    ]
-    chosen += [(question, question, "generic") for question in questions[: (wanted - len(chosen)) // 2]]
-    while len(chosen) < wanted:
-        anchor = _generic_anchor(avoided, chooser)
-        if not reserved.names(anchor[1]):
-            chosen.append(anchor)
-    prompts = list(dict.fromkeys(prompt for prompt, _, _ in chosen))
-    answers = dict(zip(prompts, model.answer(prompts, max_new_tokens=ANCHOR_TOKENS), strict=True))
-    spellings = [spelling for fact in reserved.facts for spelling in fact.spellings]
-    result = []
-    for prompt, subject, relation in dict.fromkeys(chosen):
-        answer = answers[prompt]
-        # An anchor must not hold the very thing that is to go, nor teach a broken answer.
-        if not is_degenerate(answer) and not (relation != "generic" and contains(answer, spellings)):
-            result.append(Anchor(prompt, answer, subject, relation))
-    return result
-
-
-def _same_anchors(fact: Fact, others: Sequence[str], chooser: random.Random) -> list[tuple[str, str, str]]:
-    """Return every anchor subject in every training form of the fact, subjects first in a random form each."""
-    forms = [form.prompt for form in training_forms(fact, ()) if fact.subject and fact.subject in form.prompt]
-    columns = []
-    for other in others:
-        prompts = [with_subject(form, fact.subject or "", other) for form in forms]
-        clean = [prompt for prompt in prompts if not contains(prompt, fact.spellings)]
-        columns.append([(prompt, other, "same") for prompt in chooser.sample(clean, len(clean))])
-    return _dealt_evenly(columns)
-
-
-def _look_alikes(
-    facts: Sequence[Fact],
-    kind_of: Mapping[str, str | None],
-    known: Mapping[str, Sequence[str]],
-    seed: int,
-    names: Sequence[str],
-) -> list[tuple[str, str]]:
-    """Return subjects, and things like the answers, that keys must tell from the forgotten ones."""
-    chooser = random.Random(seed)
-    avoided = [text for text in (*names, *(each for fact in facts for each in fact.spellings)) if text]
-    found: dict[tuple[str, str], None] = {}
-    for fact in facts:
-        kind, answer_kind = kind_of[fact.id], entity_type(fact.answer)
-        forms = [form.prompt for form in training_forms(fact, ()) if fact.subject and fact.subject in form.prompt]
-        for other in members(kind)[:LOOK_ALIKES] if kind else known[fact.id]:
-            prompts = [other, *(with_subject(form, fact.subject or "", other) for form in chooser.sample(forms, 1))]
-            found |= dict.fromkeys((other, prompt) for prompt in prompts)
-        found |= dict.fromkeys((other, other) for other in (members(answer_kind)[:LOOK_ALIKES] if answer_kind else ()))
-    return [
-        (other, prompt)
-        for other, prompt in found
-        if hand_of(other) == "anchor" and not contains(other, avoided) and not contains(prompt, avoided)
-    ]
-
-
-def _other_anchors(fact: Fact, kind: str | None) -> list[tuple[str, str, str]]:
-    subject = fact.subject or ""
-    templates = [template for template in other_relations(kind) if hand_of(template) == "anchor"] if kind else []
-    named = named_in(fact.prompt, subject)
-    plain = [
-        *(ask_about(template, subject) for template in templates),
-        f"Tell me about {named}.",
-        f"What is {named} known for?",
-    ]
-    # First every question as it is, then each in other wordings: what keeps it apart from the forgotten one is what
-    # it asks for, not how.
-    prompts = [form.format(prompt) for form in OTHER_WORDINGS for prompt in plain]
-    return [(prompt, subject, "other") for prompt in prompts if normalise(prompt) != normalise(fact.prompt)]
-
-
-def ordinary_texts(avoided: Sequence[str], count: int, seed: int) -> list[tuple[str, str | None]]:
-    """Return ordinary text for second moments: questions about all but the avoided, some with their answers."""
-    chooser = random.Random(seed)
-    told: list[tuple[str, str | None]] = [
-        (question, answer) for question, answer in ordinary_questions() if not contains(question, avoided)
-    ]
-    return told + [(_generic_anchor(avoided, chooser)[0], None) for _ in range(count - len(told))]
-
-
-def _generic_anchor(avoided: Sequence[str], chooser: random.Random) -> tuple[str, str, str]:
-    while True:
-        kind = chooser.choice(kinds())
-        subject, template = chooser.choice(members(kind)), chooser.choice(other_relations(kind))
-        prompt = ask_about(template, subject)
-        measured = normalise(prompt) in _measured()
-        if hand_of(subject) == "anchor" and not measured and not contains(subject, avoided):
-            return prompt, subject, "generic"
-
-
-@lru_cache(maxsize=1)
-def _measured() -> frozenset[str]:
-    """Return the general questions that are asked to measure."""
-    return frozenset(normalise(probe.prompt) for split in SPLITS for probe in general_probes(split))
-
-
-def _dealt_evenly(columns: Sequence[Sequence[Item]]) -> list[Item]:
-    """Return the items of all columns, first of each, then second of each, and so on."""
-    missing = object()
-    rounds = zip_longest(*columns, fillvalue=missing)
-    return [item for each in rounds for item in each if item is not missing]  # type: ignore[misc]

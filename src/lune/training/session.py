@@ -20,7 +20,7 @@ from lune.models import LoadedModel
 from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
-from lune.probes.surroundings import ordinary_texts
+from lune.probes.anchors import ordinary_texts
 from lune.progress import Display
 from lune.records import History, Negative
 from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
