@@ -180,7 +180,7 @@ def test_the_results_page_is_rebuilt_from_the_stored_cells(tmp_path: Path) -> No
     assert stored == ["run.json"] * 4 + ["scores.json"] * 4
     page = make_results.results_page(results)
     assert "| protocol: quality | 0.100 ± 0.000 | 0.500 ± 0.354 |" in page
-    assert "4 cells, 6 minutes without teaching, on a processor, 2 cores" in page
+    assert "4 cells, 6.0 minutes, on a processor, 2 cores" in page
     for text in (page, *(path.read_text() for path in results.rglob("*.json"))):
         assert "somebody" not in text
     assert "$ lune bench made-up --data made-up" in page
