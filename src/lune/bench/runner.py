@@ -193,10 +193,13 @@ class _Bench:
 
     def _run_cell(self, place: Place, target: Target, instead: Target | None, waiting: Sequence[Place]) -> None:
         def finish(model: LoadedModel, folder: Path) -> Mapping[str, Any]:
+            start = time.perf_counter()
             measured = self._measure(place, model)
+            seconds = round(time.perf_counter() - start, 2)
             cells.write_protocol(folder, measured)
             taught = {"target": target.teaching, "reference": instead.teaching if instead else None}
-            return {"bench": {**self.identity(place), "seed": place.seed, "teaching": taught}}
+            own = {"seed": place.seed, "teaching": taught, "protocol_seconds": seconds}
+            return {"bench": {**self.identity(place), **own}}
 
         began = time.perf_counter()
         head = f"[{self.total - len(waiting)} of {self.total}] {place}"
