@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from benchmarks.goal import MOST_PASSES, Forgetting, GoalReached, scorer
 from benchmarks.material import Material, tokens
-from benchmarks.measures import Clock, PeakMemory, StepTimes
+from benchmarks.measures import Clock, PeakMemory, StepTimes, take_first_steps
 from benchmarks.plan import BATCH, LUNE, STEP_PASSES, WARM_UP_PASSES
 from lune.errors import RunError
 from lune.hardware import pick_dtype
@@ -80,6 +80,7 @@ def steps(arm: str, model: LoadedModel, material: Material) -> dict[str, Any]:
         if "loss" in row:
             times.step_ended(int(row["pass"]))
 
+    take_first_steps()
     with PeakMemory() as memory:
         trained = train(model, prepared, settings, update)
     count = len(made.negatives) // BATCH
@@ -117,6 +118,7 @@ def forget(arm: str, model: LoadedModel, prepared: Prepared, *, rate: float | No
         seed: Of the adapter and of the order of rows.
     """
     settings = settings_of(arm, learning_rate=rate, passes=rate and MOST_PASSES, seed=seed)
+    take_first_steps()
     clock = Clock()
     forgetting = Forgetting(clock, scorer(model, prepared))
     step_ended = clock.now()

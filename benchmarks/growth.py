@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from benchmarks.arms import settings_of, train
 from benchmarks.material import first_facts, tokens
-from benchmarks.measures import PeakMemory
+from benchmarks.measures import PeakMemory, take_first_steps
 from benchmarks.plan import WIDE_FAST_LAYERS
 from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
 from lune.models import LoadedModel, load_model
@@ -51,6 +51,7 @@ def measure(arm: str, size: str, model: LoadedModel, prepared: Prepared, facts: 
     part = first_facts(prepared, facts)
     layers = WIDE_FAST_LAYERS if size == "wide" and arm == "lune-fast" else None
     settings = settings_of(arm, passes=1, layers=layers)
+    take_first_steps()
     with PeakMemory() as memory:
         trained = train(model, part, settings, lambda row: None)
     return {

@@ -181,6 +181,17 @@ class PeakMemory:
         return float(self._process.memory_info().rss) / 2**20
 
 
+def take_first_steps() -> None:
+    """Do an optimiser's first step on a few numbers: the modules torch imports for it are no cost of a training."""
+    import torch  # the process that starts the others does without it
+
+    small = torch.nn.Linear(2, 2)
+    optimiser = torch.optim.AdamW(small.parameters())
+    small(torch.ones(1, 2)).sum().backward()
+    torch.nn.utils.clip_grad_norm_(small.parameters(), 1.0)
+    optimiser.step()
+
+
 def _high_water_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # macOS counts in bytes, Linux in KiB

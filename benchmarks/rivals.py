@@ -29,7 +29,7 @@ from transformers import (
 from benchmarks.arms import speed_of_steps
 from benchmarks.goal import MOST_PASSES, Forgetting, scorer
 from benchmarks.material import Material, tokens
-from benchmarks.measures import Clock, PeakMemory, StepTimes
+from benchmarks.measures import Clock, PeakMemory, StepTimes, take_first_steps
 from benchmarks.plan import BATCH, DOCUMENTED, STEP_PASSES, WARM_UP_PASSES
 from lune import adapters
 from lune.chat import ChatFormat
@@ -54,6 +54,18 @@ def lora_config() -> LoraConfig:
         task_type="CAUSAL_LM",
         target_modules="all-linear",
     )
+
+
+def import_trainer(arm: str) -> None:
+    """Import what an arm's trainer is made of: neither the time nor the memory of that is training's."""
+    take_first_steps()
+    if arm == "trl-peft":
+        _ = (_trl().SFTConfig, _trl().SFTTrainer)  # trl imports its modules when a name is first used
+
+
+def _trl() -> Any:
+    """Return trl, an extra: the other arms do without it."""
+    return importlib.import_module("trl")
 
 
 def load_plain(source: str) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -147,8 +159,6 @@ def _trl_trainer(
     arguments: dict[str, Any],
     watcher: TrainerCallback,
 ) -> Any:
-    trl: Any = importlib.import_module("trl")  # an extra: the other arms do without it
-
     dataset = Dataset.from_list(
         [
             {
@@ -158,9 +168,9 @@ def _trl_trainer(
             for row in rows
         ]
     )
-    return trl.SFTTrainer(
+    return _trl().SFTTrainer(
         model=model,
-        args=trl.SFTConfig(**arguments, completion_only_loss=True),
+        args=_trl().SFTConfig(**arguments, completion_only_loss=True),
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(),
@@ -185,6 +195,7 @@ def _tokenised(chat: ChatFormat, rows: Sequence[Negative]) -> Any:
 
 def steps(arm: str, source: str, material: Material, folder: Path) -> dict[str, Any]:
     """Train a few passes over the rows that all arms get, and return tokens a second, memory and parameters."""
+    import_trainer(arm)
     model, tokenizer = load_plain(source)
     rows = material.step_negatives
     times = StepTimes(WARM_UP_PASSES)
@@ -225,6 +236,7 @@ def forget(
         folder: Where a trainer may write.
         most: Passes after which the run is given up.
     """
+    import_trainer(arm)
     model, tokenizer = load_plain(source)
     judge = load_model(source)  # this project's fast evaluation, for every arm
     clock = Clock()
