@@ -4,12 +4,14 @@
 #   PYTHON       interpreter the virtual environment is made with (3.11 or newer; found when not given)
 #   PIP_ARGS     more arguments to every `pip install`. On Linux and Windows PyPI's torch is the CUDA build, several GB;
 #                for the small CPU build: make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   BENCH_ARGS   more arguments to the speed benchmark, such as "--quick" or "--arms lune,trl-peft"
 #   PYTEST_ARGS  more arguments to pytest, such as "-n 2" or "-k settings"
 #   THREADS      threads torch may use in a test process; the tests' models are so small that more is slower
 
 PYTHON ?=
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 THREADS ?= 1
 
 SHELL := /bin/bash
@@ -20,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := src tests tools $(wildcard examples)
+SOURCES := src tests tools benchmarks $(wildcard examples)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -80,6 +82,11 @@ results: $(READY)  ## Measure again what docs/results.md shows (lune demo exits 
 	$(BIN)/python tools/make_results.py demo-lune runs/results-lune
 	$(BIN)/python tools/make_results.py demo-lune-paper runs/results-lune-paper
 	$(BIN)/python tools/make_docs.py
+
+.PHONY: bench
+bench: $(READY)  ## Measure speed beside other trainers: hours; BENCH_ARGS=--quick for less
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[dev,bench]"
+	$(BIN)/python -m benchmarks.speed $(BENCH_ARGS)
 
 .PHONY: all
 all: format docs lint types test  ## Mend, regenerate and check everything

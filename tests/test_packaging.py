@@ -88,5 +88,5 @@ def test_the_files_that_ship_beside_the_code_are_there() -> None:
 
 def test_make_alone_names_every_target_people_are_told_of() -> None:
     result = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("setup", "demo", "test", "lint", "format", "types", "docs", "all"):
+    for target in ("setup", "demo", "test", "lint", "format", "types", "docs", "bench", "all"):
         assert re.search(rf"^  make {target} +\S", result.stdout, re.MULTILINE), f"`make` does not explain {target}"
