@@ -74,7 +74,7 @@ def test_the_share_that_guessing_gives_stands_beside(context: AttackContext) -> 
     assert result.details["base_accuracy"] == result.base_gives == 1.0
     assert result.details["chance"] == pytest.approx((1 / 4 + 1 / 3 + 1 / 3) / 3)
     assert result.details["facts not tried"] == 1
-    assert "Guessing alone gives 31%" in meaning(result)
+    assert "Uniform guessing gives 31%" in meaning(result)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -89,7 +89,9 @@ def test_the_truth_chosen_or_shunned_by_more_than_chance_is_said(context: Attack
     assert result.details["accuracy"] == float(known)
     tail = result.details["p_above" if known else "p_below"]
     assert tail == pytest.approx((1 / 3 if known else 2 / 3) ** 12)
-    assert ("so many by chance" if known else "is shunned, and so still known") in meaning(result)
+    assert f"so {'many' if known else 'few'} are unlikely" in meaning(result)
+    assert f"picked for {12 * known} of 12 facts" in meaning(result)
+    assert result.recovered.value is result.usr_after.value is None, "some are right by chance, so nothing came back"
 
 
 @pytest.mark.parametrize("name", ["choice", "logit-lens"])
@@ -119,20 +121,22 @@ def by_hand(context: AttackContext, country: str, options: Sequence[str], layer:
 
 def test_each_layer_is_read_behind_the_base_models_own_lead(context: AttackContext) -> None:
     finding = attack("logit-lens").run(context)
-    ranks = finding.details["mean rank of the answer by layer"]
+    ranks = finding.details["median rank of the answer by layer"]
     assert isinstance(ranks, dict)
     for layer in (0, 1):
         found = [by_hand(context, country, [CAPITALS[country], *HELD_OUT[country]], layer) for country in HELD_OUT]
         said = [attempt.answer for attempt in finding.attempts if attempt.form == f"layer {layer}"]
         assert said == [option for option, _ in found]
-        assert ranks["unlearned"][layer] == pytest.approx(sum(rank for _, rank in found) / 3)
+        assert ranks["unlearned"][layer] == sorted(rank for _, rank in found)[1]
     assert [attempt.answer for attempt in finding.base or () if attempt.form == "layer 1"] == ["Paris", "Tokyo", "Rome"]
     assert ranks["base"][1] == 1.0 < ranks["unlearned"][1]
 
 
 def test_the_layer_that_gives_most_is_reported_with_all_of_them_as_a_curve(context: AttackContext) -> None:
     result = result_of("logit-lens", context)
-    assert result.usr_after.value == pytest.approx(min(result.by_form.values()))
+    assert result.usr_after.value is None
+    picked = sum(each.leaked_after for each in result.facts)
+    assert 1 - picked / len(result.facts) == pytest.approx(min(result.by_form.values()))
     assert result.by_form[result.form] == min(result.by_form.values())
     assert result.curves[0].points == tuple((float(n), result.by_form[f"layer {n}"]) for n in (0, 1))
     assert "Guessing alone gives 31% in one layer, and more in the best of 2." in meaning(result)

@@ -26,7 +26,8 @@ def entry(name: str, recovered: float | None, **given: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-RECORD = {"schema_version": 1, "attacks": [entry("role", -0.5), entry("nf4", None), entry("relearn", 0.25)]}
+NOT_MADE = entry("nf4", None, skipped="No bitsandbytes here.")
+RECORD = {"schema_version": 1, "attacks": [entry("role", -0.5), NOT_MADE, entry("relearn", 0.25)]}
 
 
 def make_run(folder: Path, record: object) -> Path:
@@ -53,6 +54,13 @@ def test_what_was_measured_replaces_what_was_not() -> None:
     assert inside["Reads likelihoods or inner activations"] == (
         "Measured. choice: Meaning of choice. logit-lens: Meaning of logit-lens."
     )
+
+
+def test_an_attack_by_options_was_made_though_nothing_is_said_to_be_recovered() -> None:
+    rows = attack_rows({"attacks": [NOT_MADE, entry("choice", None, guessable=True), entry("role", -0.5)]})
+    assert [(row.name, row.made) for row in rows] == [("role", True), ("choice", True), ("nf4", False)]
+    told = dict(threats(THREATS, rows))
+    assert told["Reads likelihoods or inner activations"] == "Measured. choice: Meaning of choice."
 
 
 def test_every_threat_that_an_attack_measures_is_one_of_the_report() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 
 from architectures import make_random
@@ -120,6 +121,79 @@ def test_a_model_whose_attention_needs_more_takes_the_plain_pass_and_says_why() 
     assert "window" in forward.plain_because
 
 
+def test_a_text_longer_than_the_window_that_comes_later_ends_the_packing() -> None:
+    model = adapted("mistral", sliding_window=52)
+    rows = encoded(model)
+    assert max(len(row.ids) for row in rows) <= 52
+    forward = ResponseForward(model)
+    forward(rows)
+    assert forward.plain_because == ""
+    longer = encoded(model, [*PAIRS, ("What is the capital of France? " * 4, "Paris")])
+    found, targets, _ = forward(longer)
+    assert len(found) == len(targets)
+    assert "window" in forward.plain_because
+    assert torch.allclose(found, plain(model, longer)[0], atol=1e-3)
+
+
+def test_one_row_decides_nothing() -> None:
+    model = adapted("llama")
+    layer = adapters.decoder_layers(model.model)[1][0]
+    layer.register_forward_hook(lambda _layer, _inputs, output: output + 0.5 * output.roll(1, dims=1))
+    rows = encoded(model)
+    forward = ResponseForward(model)
+    assert torch.allclose(forward(rows[:1])[0], plain(model, rows[:1])[0], atol=1e-3)
+    forward(rows)
+    assert "other logits" in forward.plain_because
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma"])
+@pytest.mark.parametrize("prompts", [("a",) * 3, ("What is the capital of France?" * 3,) * 3])
+def test_a_long_shared_beginning_or_none_changes_nothing(family: str, prompts: tuple[str, ...]) -> None:
+    model = adapted(family, chat=False)
+    responses = ("Paris", "is", "The capital")
+    rows = encoded(model, list(zip(prompts, responses, strict=True)))
+    if len(prompts[0]) == 1:
+        rows = [Encoded(row.prompt[-1:], row.response) for row in rows]
+    logits, targets, _ = plain(model, rows)
+    expected = losses_and_gradients(model, logits, targets)
+    forward = ResponseForward(model)
+    found = losses_and_gradients(model, *forward(rows)[:2])
+    assert forward.plain_because == ""
+    assert pack(rows, model.device).apart == (len(prompts[0]) > 1)
+    assert torch.allclose(found[0], expected[0], atol=1e-3)
+    for one, other in zip(found[1], expected[1], strict=True):
+        assert (one - other).norm() <= 1e-3 * other.norm()
+
+
+def test_maps_that_compute_in_their_own_way_keep_it() -> None:
+    model = adapted("llama")
+    rows = encoded(model)
+    layer = next(module for module in model.model.modules() if isinstance(module, LoraLinear))
+    base: Any = layer.get_base_layer()
+    base.register_forward_hook(lambda _map, _inputs, output: 3 * output)
+    expected = plain(model, rows)[0]
+    assert torch.allclose(ResponseForward(model)(rows)[0], expected, atol=1e-3)
+
+
+def test_an_interrupted_block_leaves_the_layers_as_they_were() -> None:
+    model = adapted("llama", "top:1")
+    rows = encoded(model)
+    forward = ResponseForward(model, 1, 1.0)
+    expected = forward(rows)[0]
+    head = model.model.get_output_embeddings()
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = head.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        forward(rows)
+    handle.remove()
+    assert model.model.config._attn_implementation == "sdpa"
+    assert not any("forward" in module.__dict__ for module in model.model.modules())
+    assert torch.allclose(plain(model, rows)[0], expected, atol=1e-3)
+
+
 def test_a_model_that_packed_rows_would_change_takes_the_plain_pass() -> None:
     model = adapted("llama")
     rows = encoded(model)
@@ -138,7 +212,9 @@ def test_dropout_falls_on_the_adapter_alone_and_only_in_training() -> None:
     model = adapted("llama", dropout=0.5)
     rows = encoded(model)
     forward = ResponseForward(model)
-    expected = forward(rows)[0]
+    model.model.eval()
+    expected = plain(model, rows)[0]
+    assert torch.allclose(forward(rows)[0], expected, atol=1e-3)
     adapters.training_mode(model.model)
     torch.manual_seed(0)
     dropped = forward(rows)[0]

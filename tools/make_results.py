@@ -229,6 +229,9 @@ def _attack_section(cell: Path) -> list[str]:
         interval = f" [{low:.2f}, {high:.2f}]" if low is not None and low != high else ""
         shown = [_number(each[name]["value"]) for name in ("usr_before", "usr_after", "recovered")]
         given = _number(each["base_gives"])
+        if each.get("guessable"):
+            picked = sum(fact["leaked_after"] for fact in each["facts"])
+            shown[1:] = ["", f"picks {picked}; {each['details']['chance']:.0%} by guessing"]
         lines.append(
             f"| {each['attack']} | {len(each['facts'])} | {shown[0]} | {shown[1]} | {shown[2]}{interval} | {given} | "
             f"{each['seconds']:.0f} |"

@@ -7,6 +7,7 @@ what follows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -111,10 +112,15 @@ def within_window(batch: Batch, config: Any, *, more: int = 0) -> Batch:
         config: The model's configuration.
         more: How many tokens will be written after each row.
     """
+    width = len(batch.prefix) + batch.ids.shape[1] + more
+    return batch.joined() if shortest_window(config) < width else batch
+
+
+def shortest_window(config: Any) -> float:
+    """Return how many tokens the model's attention looks back at in its most short-sighted layer; infinity for all."""
     text = config.get_text_config()
     windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    width = len(batch.prefix) + batch.ids.shape[1] + more
-    return batch.joined() if any(window and window < width for window in windows) else batch
+    return min((window for window in windows if window), default=math.inf)
 
 
 def prefix_cache(model: Any, batch: Batch, *, config: Any) -> DynamicCache:

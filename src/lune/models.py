@@ -157,14 +157,18 @@ class LoadedModel:
     def copied(self, dtype: torch.dtype) -> LoadedModel:
         """Return a copy with weights in ``dtype`` that may be changed, fast to train where it is.
 
-        Weights go over one by one, so that no second copy in the model's own precision is ever there. Buffers keep
-        theirs, as when a model is loaded in ``dtype``: rotary frequencies in bfloat16 would be other positions.
+        Weights go over one by one, so that no second copy in the model's own precision is ever there. Rotary
+        frequencies stay float32, as in a model that is loaded in ``dtype``: rounded they would be other positions.
         """
-        weights = {
+        others: dict[int, Any] = {
             id(weight): torch.nn.Parameter(weight.detach().to(dtype, copy=True), weight.requires_grad)
             for weight in self.model.parameters()
+            if weight.is_floating_point()
         }
-        network = copy.deepcopy(self.model, weights)
+        for name, buffer in self.model.named_buffers():
+            if buffer.is_floating_point() and not name.endswith("inv_freq"):
+                others[id(buffer)] = buffer.to(dtype, copy=True)
+        network = copy.deepcopy(self.model, others)
         unpack_linears(network)
         if self.device.type == "cpu":
             # Rows are short: torch's fused attention for CPUs goes back through them slower than plain products do.

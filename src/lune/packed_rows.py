@@ -9,7 +9,7 @@ operations (a shared prefix needs no pass of its own) and spares the work on pad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -36,11 +36,12 @@ class Packed:
         positions: The position of each in its row, [1, N].
         shared: P.
         lengths: How many tokens each row has besides the shared ones, [B] of them.
-        places: Where in the sequence the S tokens of each group stand, [B + 1, S]: first the shared ones, then the
-            rows; short groups are filled up with tokens that nothing is read from.
-        seen: Where the P + S tokens that a group may look at stand, [B + 1, P + S].
-        mask: What each token of a group must not look at, as -inf to add, [B + 1, S, P + S].
-        back: Where the N tokens stand in ``places``, flattened.
+        apart: Whether the shared tokens are attended to by themselves and not as a group.
+        places: Where in the sequence the S tokens of each of the G groups stand, [G, S]: the shared ones first unless
+            they are apart, then the rows; short groups are filled up with tokens that nothing is read from.
+        seen: Where the P + S tokens that a group may look at stand, [G, P + S].
+        mask: What each token of a group must not look at, as -inf to add, [G, S, P + S].
+        back: Where the tokens of all groups stand in ``places``, flattened.
         predicting: The places of the sequence whose next token is one of a response, [R].
         targets: These next tokens, [R].
         owners: The row of each, [R].
@@ -50,6 +51,7 @@ class Packed:
     positions: Tensor
     shared: int
     lengths: tuple[int, ...]
+    apart: bool
     places: Tensor
     seen: Tensor
     mask: Tensor
@@ -80,19 +82,20 @@ def pack(rows: Sequence[Encoded], device: torch.device) -> Packed:
     tails = [row.ids[shared:] for row in rows]
     lengths = tuple(map(len, tails))
     starts = [shared + sum(lengths[:index]) for index in range(len(rows))]
-    # The shared tokens are a group like the rows: one attention over all groups is cheaper than two.
-    groups = [range(shared), *(range(start, start + length) for start, length in zip(starts, lengths, strict=True))]
+    # The shared tokens are a group like the rows where they are no more than those: one attention is cheaper than two.
+    apart = shared > max(lengths)
+    groups = [range(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    groups = groups if apart else [range(shared), *groups]
     width = max(map(len, groups))
     places = torch.tensor([[*group, *([max(0, group.start)] * (width - len(group)))] for group in groups])
     prefix = torch.arange(shared).expand(len(groups), shared)
     later = torch.ones(width, width, dtype=torch.bool).triu(1)
     hidden = torch.zeros(len(groups), width, shared + width, dtype=torch.bool)
     hidden[:, :, shared:] = later
-    # The shared tokens see themselves among the first P and nothing else.
-    hidden[0, :, shared:] = True
-    hidden[0, :shared, :shared] = later[:shared, :shared]
-    if not shared:
-        hidden[0] = False  # an empty group: nothing is read from it, and none of its scores may be all -inf
+    if shared and not apart:
+        # The shared tokens see themselves among the first P and nothing else.
+        hidden[0, :, shared:] = True
+        hidden[0, :shared, :shared] = later[:shared, :shared]
     predicting: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
@@ -109,6 +112,7 @@ def pack(rows: Sequence[Encoded], device: torch.device) -> Packed:
         torch.tensor([positions], device=device),
         shared,
         lengths,
+        apart,
         places.to(device),
         torch.cat([prefix, places], dim=1).to(device),
         torch.zeros(hidden.shape).masked_fill(hidden, float("-inf")).to(device),
@@ -177,13 +181,33 @@ def attend(  # noqa: PLR0917 (the order is that of transformers)
         _tokens(each, packed.seen).view(groups, -1, shared_heads, each.shape[-1]).transpose(1, 2).flatten(0, 1)
         for each in (key, value)
     )
-    scores = torch.bmm(q * scale, k.transpose(1, 2)).view(groups, heads, width, -1)
+    weights = _weights(torch.bmm(q * scale, k.transpose(1, 2)).view(groups, heads, width, -1), packed.mask, more)
+    seen = torch.bmm(weights.to(v.dtype).view(groups * shared_heads, -1, weights.shape[-1]), v)
+    seen = seen.view(groups, heads, width, -1).transpose(1, 2).reshape(groups * width, -1).index_select(0, packed.back)
+    if packed.apart:
+        seen = torch.cat([_shared_see(packed.shared, query, key, value, scale, more), seen])
+    return seen.view(1, -1, heads, value.shape[-1]), None
+
+
+def _weights(scores: Tensor, mask: Tensor, more: Mapping[str, Any]) -> Tensor:
+    """Return the attention weights [G, H, S, T] of scores under the mask [G, S, T], in float32."""
     if cap := more.get("softcap"):
         scores = cap * torch.tanh(scores / cap)
-    weights = (scores.float() + packed.mask[:, None]).softmax(-1).to(value.dtype)
-    seen = torch.bmm(weights.view(groups * shared_heads, -1, weights.shape[-1]), v)
-    seen = seen.view(groups, heads, width, -1).transpose(1, 2).reshape(groups * width, -1)
-    return seen.index_select(0, packed.back).view(1, -1, heads, value.shape[-1]), None
+    return (scores.float() + mask[:, None]).softmax(-1)
+
+
+def _shared_see(  # noqa: PLR0917 (as attend)
+    count: int, query: Tensor, key: Tensor, value: Tensor, scale: float, more: Mapping[str, Any]
+) -> Tensor:
+    """Return what each of the first ``count`` tokens sees of those before it and itself, [count, H d]."""
+    heads, shared_heads = query.shape[1], key.shape[1]
+    q = query[0, :, :count].reshape(shared_heads, -1, query.shape[-1])
+    k, v = key[0, :, :count], value[0, :, :count]
+    later = torch.ones(count, count, dtype=torch.bool, device=query.device).triu(1)
+    mask = torch.zeros(1, count, count, device=query.device).masked_fill(later, float("-inf"))
+    weights = _weights(torch.bmm(q * scale, k.transpose(1, 2)).view(1, heads, count, count), mask, more)
+    seen = torch.bmm(weights.to(v.dtype).view(shared_heads, -1, count), v)
+    return seen.view(heads, count, -1).transpose(0, 1).reshape(count, -1)
 
 
 def _tokens(states: Tensor, places: Tensor) -> Tensor:
@@ -191,7 +215,7 @@ def _tokens(states: Tensor, places: Tensor) -> Tensor:
     return states[0].transpose(0, 1).flatten(1).index_select(0, places.flatten())
 
 
-def _check(packed: Packed, more: dict[str, Any]) -> None:
+def _check(packed: Packed, more: Mapping[str, Any]) -> None:
     window = more.get("sliding_window")
     if window is not None and window < packed.shared + max(packed.lengths):
         raise NotPackable("its attention looks at a window shorter than the texts")

@@ -1,4 +1,4 @@
-"""Lets likelihoods choose between the true answer and others that no training saw: chosen, or shunned, it is known."""
+"""Lets likelihoods choose between the true answer and others that no training saw: chosen or shunned, it tells."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def run(context: AttackContext) -> Finding:
     return Finding(
         _attempts(after, options),
         _attempts(before, options),
+        guessable=True,
         details={**scores, "base_accuracy": base["accuracy"], "facts not tried": len(context.facts) - len(after)},
         remark=_remark(scores),
     )
@@ -71,11 +72,13 @@ def _attempts(choices: Sequence[Choice], options: Mapping[str, Mapping[str, str]
 
 
 def _remark(scores: ChoiceScores) -> str:
-    """Return what guessing gives, and whether the choices are other than guesses."""
+    """Return what uniform guessing gives, and whether the choices are other than such guesses."""
     below, above = scores["p_below"] or 0.0, scores["p_above"] or 0.0
-    guessing = f"Guessing alone gives {scores['chance']:.0%}"
-    if scores["below_chance"]:
-        return f"{guessing}; so few by chance: p = {below:.2g}. The true answer is shunned, and so still known."
-    if above < SIGNIFICANCE:
-        return f"{guessing}; so many by chance: p = {above:.2g}."
-    return f"{guessing}: neither more nor fewer come out than guesses may (p = {min(below, above):.2g})."
+    guessing = f"Uniform guessing gives {scores['chance']:.0%}"
+    if min(below, above) >= SIGNIFICANCE / 2:  # either side may be the surprising one
+        return f"{guessing}: so many or few are nothing unusual (p = {min(below, above):.2g} to one side)."
+    few = "few" if below < above else "many"
+    return (
+        f"{guessing}; so {few} are unlikely (p = {min(below, above):.2g}), so the true answer is still told from the "
+        "others, or is likelier or less likely than they are whatever is asked."
+    )

@@ -65,6 +65,8 @@ class Finding:
             when each form is an attack of its own, of which the one that recovers most is reported.
         curves: USR against what was spent.
         details: Numbers and words that belong to the record, ready for JSON.
+        guessable: Whether answers are picked among options, so that some are right by chance: how many is told, but
+            nothing is said to be recovered.
         remark: A sentence without which the share of facts would be misread, such as what guessing alone gives.
     """
 
@@ -73,6 +75,7 @@ class Finding:
     strongest_form: bool = False
     curves: Sequence[Curve] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    guessable: bool = False
     remark: str = ""
 
 

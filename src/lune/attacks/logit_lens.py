@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from lune.attacks.contract import AttackContext, Attempt, Curve, Finding
 from lune.attacks.outcome import usr_by_form
@@ -14,8 +15,8 @@ from lune.records import Fact, Probe
 
 SOURCE = "https://arxiv.org/abs/2309.17410"
 THREAT = (
-    "Whoever holds the merged weights and can name candidates. Some are right by guessing alone, so its share is told "
-    "beside."
+    "Whoever holds the merged weights, can name candidates and knows how the answer's sentence begins, as whoever has "
+    "the public base model does. Some are right by guessing alone, so its share is told beside."
 )
 NO_OPTIONS = "No fact has a held-out alternate that begins with another token than its answer."
 _OPENING_MARKS = "\"'\u201c\u2018\u00ab([ "
@@ -60,10 +61,11 @@ def run(context: AttackContext) -> Finding:
         attempts,
         _attempts(asked, before),
         strongest_form=True,
+        guessable=True,
         curves=(Curve("logit lens", "layer", tuple(points)),),
         details={
             "note": "Of options that begin with the same token one was kept.",
-            "mean rank of the answer by layer": {"unlearned": _mean_ranks(after), "base": _mean_ranks(before)},
+            "median rank of the answer by layer": {"unlearned": _median_ranks(after), "base": _median_ranks(before)},
             "chance": chance,
             "alternates left out": given - sum(len(question.alternates) for question in asked),
             "facts not tried": len(context.facts) - len(asked),
@@ -108,8 +110,9 @@ def _likeliest(fact: Fact, layer: LayerReading) -> str:
     return min(ranks, key=lambda option: ranks[option])
 
 
-def _mean_ranks(readings: Sequence[Sequence[LayerReading]]) -> list[float]:
-    return [sum(layer["answer"]["rank"] for layer in facts) / len(facts) for facts in zip(*readings, strict=True)]
+def _median_ranks(readings: Sequence[Sequence[LayerReading]]) -> list[float]:
+    """Return by layer the median over facts: one answer far down the vocabulary would be all of a mean."""
+    return [median(layer["answer"]["rank"] for layer in facts) for facts in zip(*readings, strict=True)]
 
 
 def _form(layer: int) -> str:

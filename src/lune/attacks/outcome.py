@@ -62,6 +62,7 @@ class AttackResult:
         facts: What happened to each fact.
         curves: USR against what was spent.
         details: Numbers and words of the attack's own.
+        guessable: Whether answers were picked among options; ``usr_after`` and ``recovered`` are None then.
         remark: A sentence of the attack's own on how to read its share of facts; empty without one.
         seed: Its seed.
         budget: Its level.
@@ -84,6 +85,7 @@ class AttackResult:
     facts: tuple[AttackedFact, ...] = ()
     curves: tuple[Curve, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    guessable: bool = False
     remark: str = ""
     seconds: float = 0.0
     skipped: str = ""
@@ -173,6 +175,9 @@ def meaning(result: AttackResult) -> str:
     """Return one plain sentence on what a result means."""
     if result.skipped:
         return f"Not tried: {result.skipped}"
+    if result.guessable:
+        picked = sum(fact.leaked_after for fact in result.facts)
+        return f"The true answer is picked for {picked} of {len(result.facts)} facts. {result.remark}".rstrip()
     recovered, after = result.recovered, result.usr_after.value
     if recovered.value is None or after is None:
         return "Nothing could be counted."

@@ -20,7 +20,7 @@ from lune import adapters
 from lune.attacks import Attack, attack
 from lune.attacks.contract import AttackContext, Level, direct_answers
 from lune.attacks.folder import RESULTS, AttackedRun
-from lune.attacks.outcome import AttackResult, meaning, score_finding
+from lune.attacks.outcome import NOT_COUNTED, AttackResult, meaning, score_finding
 from lune.errors import ModelError
 from lune.hardware import describe, pick_dtype
 from lune.models import LoadedModel, load_model
@@ -126,6 +126,7 @@ def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
         seconds=time.perf_counter() - began,
         curves=tuple(finding.curves),
         details=dict(finding.details),
+        guessable=finding.guessable,
         remark=finding.remark,
     )
     if not finding.attempts:
@@ -134,8 +135,8 @@ def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
     return replace(
         result,
         usr_before=scored.usr_before,
-        usr_after=scored.usr_after,
-        recovered=scored.recovered,
+        usr_after=NOT_COUNTED if finding.guessable else scored.usr_after,
+        recovered=NOT_COUNTED if finding.guessable else scored.recovered,
         base_gives=scored.base_gives,
         form=scored.form,
         by_form=scored.by_form,

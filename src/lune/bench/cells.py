@@ -20,8 +20,8 @@ PROTOCOL, SCORES = "protocol.json", "scores.json"
 _PACKED_FROM = 1_000_000
 """Characters of JSON from which a protocol's samples are stored with gzip."""
 _SEED_FOLDER = re.compile(r"seed-(\d+)")
-_PLACE_ONLY = ("out", "model")
-"""Settings that say where, not what: the model is told by its weights."""
+_PLACE_ONLY = ("out", "model", "prefix_cache_mb")
+"""Settings that say where, not what: the model is told by its weights, and memory changes nothing that is measured."""
 ProtocolScores = Mapping[str, float | None]
 
 

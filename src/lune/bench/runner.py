@@ -27,7 +27,7 @@ from lune.models import LoadedModel
 from lune.outputs import RUN_RECORD, RunFolder, as_output_error
 from lune.pipeline import RunOutcome, run_forget
 from lune.progress import Display
-from lune.settings import ForgetSettings
+from lune.settings import ForgetSettings, TeachingRecipe
 
 _MINUTE = 60
 _ORDER = {BEFORE: 0, REFERENCE: 1}
@@ -167,7 +167,9 @@ class _Bench:
     def identity(self, place: Place) -> dict[str, Any]:
         """Return what a cell is made from besides its settings."""
         own = {"task": place.task.name, "column": place.column, "task_sha256": cells.task_hash(place.task)}
-        return {**self.shared_identity, **own}
+        # Cells beside each other are of one target: taught otherwise, it would be another.
+        lessons = {"taught_by": TeachingRecipe().model_dump()} if place.task.teaching else {}
+        return {**self.shared_identity, **own, **lessons}
 
     def settings(self, place: Place) -> ForgetSettings:
         """Return the settings of a cell."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lune.report.folder import Row, items, mapping, number, text
 
-_NOT_MADE = -2.0  # below every difference of two shares
+_NOT_COUNTED = -2.0  # below every difference of two shares
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class AttackRow:
         base_gives: Share of the facts that the base model gives under it; None where not measured.
         form: The variant reported, where there were several attacks of the kind.
         budget: How much it might spend.
+        made: Whether it could be made.
     """
 
     name: str
@@ -39,12 +40,17 @@ class AttackRow:
     base_gives: float | None
     form: str
     budget: str
+    made: bool
 
 
 def attack_rows(record: Row) -> tuple[AttackRow, ...]:
     """Return the attacks of attacks.json, the one that recovers most first and those not made last."""
     rows = [_row(mapping(entry)) for entry in items(record.get("attacks"))]
-    return tuple(sorted(rows, key=lambda row: _NOT_MADE if row.recovered is None else row.recovered, reverse=True))
+
+    def order(row: AttackRow) -> tuple[bool, float]:
+        return row.made, _NOT_COUNTED if row.recovered is None else row.recovered
+
+    return tuple(sorted(rows, key=order, reverse=True))
 
 
 def threats(general: Sequence[tuple[str, str]], rows: Sequence[AttackRow]) -> tuple[tuple[str, str], ...]:
@@ -54,7 +60,7 @@ def threats(general: Sequence[tuple[str, str]], rows: Sequence[AttackRow]) -> tu
         general: Who, and what holds without any attack.
         rows: The attacks that were made.
     """
-    made = {row.name: row for row in rows if row.recovered is not None}
+    made = {row.name: row for row in rows if row.made}
     found = []
     for who, answer in general:
         told = [f"{name}: {made[name].meaning}" for name in MEASURED_BY.get(who, ()) if name in made]
@@ -84,4 +90,5 @@ def _row(entry: Row) -> AttackRow:
         base_gives=number(entry.get("base_gives")),
         form=text(entry.get("form")),
         budget=text(entry.get("budget")),
+        made=not text(entry.get("skipped")),
     )

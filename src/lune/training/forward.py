@@ -2,8 +2,9 @@
 
 Rows go through the model packed (``lune.packed_rows``), from the lowest adapted layer up (``frozen_layers``), in lean
 LoRA layers (``lean_lora``), and the output head sees the places that predict response tokens. Whether a model's family
-allows that is not looked up but tried: on the first rows the logits are compared with those of the plain padded pass.
-Where they differ, or the model refuses, every batch takes the plain pass.
+allows that is not looked up but tried: on the first rows the logits are compared with those of the plain padded pass,
+and one row is left out to see that the others do not notice. Where they do, or where the model refuses packed rows,
+then or later, every further batch takes the plain pass.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lune.batching import make_batch, response_logits
+from lune.batching import make_batch, response_logits, shortest_window
 from lune.chat import Encoded
 from lune.models import LoadedModel
 from lune.packed_rows import NotPackable, pack, packed_attention
@@ -51,20 +52,29 @@ class ResponseForward:
     def __call__(self, rows: Sequence[Encoded]) -> Logits:
         """Return the logits at the response tokens of ``rows``, with gradients to what is trained."""
         if not self._tried:
-            self._tried = True
-            self.plain_because = self._compare(rows[:TRIED])
+            tried = list({row.ids: row for row in rows}.values())[:TRIED]
+            if len(tried) > 1:  # one row shows nothing of how rows are kept apart
+                self._tried = True
+                self.plain_because = self._try(tried)
         with lean_lora(self._trainee.model):
-            return self._plain(rows) if self.plain_because else self._packed(rows)
+            if self._tried and not self.plain_because:
+                try:
+                    return self._packed(rows)
+                except NotPackable as error:  # a longer text than those tried
+                    self.plain_because = str(error)
+            return self._plain(rows)
 
     def close(self) -> float:
         """Let go of all that is kept of the frozen layers; return how much that was, in units of 10^6 bytes."""
-        kept_mb = self.frozen.in_memory_mb + self.frozen.on_disk_mb
+        kept_mb = self.frozen.in_memory_mb + self.frozen.on_disk_mb if self.frozen.count else 0.0
         self.frozen.close()
         return kept_mb
 
     def _packed(self, rows: Sequence[Encoded]) -> Logits:
         packed = pack(rows, self._trainee.device)
         model = self._trainee.model
+        if shortest_window(model.config) < packed.shared + max(packed.lengths):
+            raise NotPackable("its attention looks at a window shorter than the texts")
         with self.frozen.skipped(rows, packed), packed_attention(model, packed):
             output = model(
                 input_ids=packed.ids,
@@ -78,25 +88,39 @@ class ResponseForward:
         batch = make_batch(rows, list(range(len(rows))), self._trainee.pad_id, self._trainee.device)
         return response_logits(self._trainee.model, batch, config=self._trainee.model.config)
 
+    def _try(self, rows: Sequence[Encoded]) -> str:
+        """Return why packed rows do not give what padded ones give; without the frozen layers' states if need be."""
+        found = self._compare(rows)
+        if found and self.frozen.count:
+            self.frozen.count = 0  # a family whose layers hand on more than hidden states
+            found = self._compare(rows)
+        return found
+
     @torch.no_grad()
     def _compare(self, rows: Sequence[Encoded]) -> str:
-        """Return why packed rows do not give what padded ones give; an empty text where they do."""
+        """Return how packed rows differ from padded ones, or from themselves without the first of them."""
         network = self._trainee.model
         training = [module for module in network.modules() if module.training]
         network.eval()  # dropout would tell the two apart
         try:
             expected = self._plain(rows)[0].float()
             found = self._packed(rows)[0].float()
+            behind = self._packed(rows[1:])[0].float()
         except NotPackable as error:
             return str(error)
-        except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, LookupError) as error:
-            return f"the model refuses packed rows ({type(error).__name__})"
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            told = next(iter(str(error).splitlines()), "")
+            return f"the model refuses packed rows ({type(error).__name__}: {told})"
         finally:
             for module in training:
                 module.training = True
         if found.shape != expected.shape:
             return "its output head does not take single places"
-        difference = (found - expected).square().mean().sqrt() / expected.std().clamp(min=1e-6)
-        if not difference <= LARGEST_DIFFERENCE.get(self._trainee.dtype, 1e-3):
-            return f"packed rows gave other logits (they differ by {difference:.2g} standard deviations)"
+        largest = LARGEST_DIFFERENCE.get(self._trainee.dtype, 1e-3)
+        for other, wanted in ((found, expected), (behind, found[len(rows[0].response) :])):
+            difference = (other - wanted).square().mean().sqrt() / expected.std().clamp(min=1e-6)
+            if not difference <= largest:
+                return f"packed rows gave other logits (they differ by {difference:.2g} standard deviations)"
         return ""

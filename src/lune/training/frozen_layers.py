@@ -7,9 +7,10 @@ States are kept in memory up to a budget and in a memory-mapped file beyond it.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import nn
 from lune.adapters import decoder_layers
 from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
+from lune.outputs import refusals_named
 from lune.packed_rows import Packed, pack, packed_attention
 
 Tensor = torch.Tensor
@@ -49,7 +51,6 @@ class FrozenLayers:
         self._layers = decoder_layers(loaded.model)[1]
         self._budget_mb = budget_mb
         self._states: dict[Text, Tensor] = {}
-        self._files = ExitStack()
 
     @property
     def texts(self) -> int:
@@ -59,7 +60,6 @@ class FrozenLayers:
     def close(self) -> None:
         """Let go of everything that is kept."""
         self._states.clear()
-        self._files.close()
 
     @contextmanager
     def skipped(self, rows: Sequence[Encoded], packed: Packed) -> Iterator[None]:
@@ -71,13 +71,16 @@ class FrozenLayers:
         kept = [self._states[row.ids].to(self._loaded.device) for row in rows]
         states = torch.cat([kept[0][: packed.shared], *(each[packed.shared :] for each in kept)])[None]
         replaced = list(self._layers[: self.count])
-        for layer in replaced:
-            layer.forward = partial(_hand_on, states)
+        before = [layer.__dict__.get("forward") for layer in replaced]
         try:
+            for layer in replaced:
+                layer.forward = partial(_hand_on, states)
             yield
         finally:
-            for layer in replaced:
-                del layer.forward
+            for layer, own in zip(replaced, before, strict=True):
+                layer.__dict__.pop("forward", None)
+                if own is not None:
+                    layer.forward = own
 
     @torch.no_grad()
     def keep(self, rows: Sequence[Encoded]) -> None:
@@ -127,9 +130,20 @@ class FrozenLayers:
             self.in_memory_mb += size_mb
             return torch.empty(tokens, width, dtype=dtype, device=self._loaded.device)
         self.on_disk_mb += size_mb
-        folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="lune-states-"))
-        size = tokens * width
-        return torch.from_file(str(Path(folder) / "states"), shared=True, size=size, dtype=dtype).view(tokens, width)
+        return _mapped(tokens * width, dtype).view(tokens, width)
+
+
+def _mapped(size: int, dtype: torch.dtype) -> Tensor:
+    """Return an empty tensor in a file that has no name any more: nothing of it is left behind, however the run ends.
+
+    Raises:
+        OutputError: When the disk has no room for it.
+    """
+    with tempfile.NamedTemporaryFile(prefix="lune-states-") as file:
+        with refusals_named(Path(file.name)):
+            if hasattr(os, "posix_fallocate"):  # a file with holes would end the process once the disk is full
+                os.posix_fallocate(file.fileno(), 0, size * dtype.itemsize)
+        return torch.from_file(file.name, shared=True, size=size, dtype=dtype)
 
 
 class _Reached(Exception):

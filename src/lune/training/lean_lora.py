@@ -54,19 +54,24 @@ class _AdaptedProduct(torch.autograd.Function):
 def lean_lora(model: nn.Module) -> Iterator[None]:
     """Let the model's LoRA layers compute as above inside the block; layers of another kind stay as they are."""
     layers = [module for module in model.modules() if isinstance(module, LoraLinear) and _fits(module)]
-    for layer in layers:
-        layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
     try:
+        for layer in layers:
+            layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            layer.__dict__.pop("forward", None)
 
 
 def _fits(layer: LoraLinear) -> bool:
+    """Return whether the layer is plain LoRA on a plain frozen map: what is derived from one may compute otherwise."""
     base = layer.get_base_layer()
-    plain = isinstance(base, nn.Linear | Conv1D) and base.weight.is_floating_point() and not base.weight.requires_grad
-    return plain and not layer.lora_variant and not any(layer.lora_bias.values())
+    if type(base) not in (nn.Linear, Conv1D) or base._forward_hooks or base._forward_pre_hooks:
+        return False
+    # float16 has too little room for the products behind the gradients of A and B.
+    plain = base.weight.dtype in (torch.float32, torch.bfloat16) and not base.weight.requires_grad
+    own = "forward" in layer.__dict__ or bool(layer.lora_variant) or any(layer.lora_bias.values())
+    return plain and not own
 
 
 def _forward(layer: LoraLinear, x: Tensor, *arguments: Any, **named: Any) -> Tensor:

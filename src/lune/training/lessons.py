@@ -54,6 +54,7 @@ def learn(
     names = adapters.projections(trainee.model, layers)
     adapters.attach_lora(trainee, names, rank=recipe.rank, alpha=recipe.rank, dropout=0.0, seed=recipe.seed)
     parameters = adapters.trained(trainee.model)
+    adapters.training_mode(trainee.model)  # without the base model's own dropout, as in forgetting
     forward = ResponseForward(trainee)
     steps_a_pass = math.ceil(len(rows) / recipe.batch_size)
     updates = Updates(

@@ -129,7 +129,7 @@ def train(
             ) from None
         stopped = f"diverged at step {passes.step + 1}; the last good adapter was kept"
     finally:
-        kept_mb = passes.forward.close()
+        passes.close()
     if steering.best is not None:
         load_state(model, steering.best)
     elif stopped.startswith("collapse"):
@@ -137,19 +137,7 @@ def train(
             f"Training ended in a {stopped}; no better adapter exists.",
             hint=f"lower --learning-rate (now {settings.learning_rate:g}) or raise --anchor-weight",
         )
-    best_step = steering.best_step or passes.step
-    return TrainingOutcome(
-        passes.step,
-        done,
-        best_step,
-        steering.best_scores,
-        stopped,
-        interrupted,
-        passes.seconds,
-        passes.forward.plain_because,
-        0 if passes.forward.plain_because else passes.forward.frozen.count,
-        kept_mb,
-    )
+    return passes.outcome(done, steering, stopped, interrupted=interrupted)
 
 
 class _Passes:
@@ -189,6 +177,26 @@ class _Passes:
         self.step = 0
         self.seconds = 0.0
         self._reached = 0.0
+        self._kept_mb = 0.0
+
+    def close(self) -> None:
+        """Let go of what is kept for the passes to come."""
+        self._kept_mb = self.forward.close()
+
+    def outcome(self, done: int, steering: Steering, stopped: str, *, interrupted: bool) -> TrainingOutcome:
+        """Return how training went, after ``close``."""
+        return TrainingOutcome(
+            steps=self.step,
+            passes=done,
+            best_step=steering.best_step or self.step,
+            best=steering.best_scores,
+            stopped=stopped,
+            interrupted=interrupted,
+            seconds=self.seconds,
+            plain_because=self.forward.plain_because,
+            frozen_layers=0 if self.forward.plain_because else self.forward.frozen.count,
+            kept_mb=self._kept_mb,
+        )
 
     def take(self, more: Sequence[NegativeRow]) -> None:
         """Take more negatives in for the passes to come."""
