@@ -78,6 +78,15 @@ def test_the_request_is_the_training_list_as_far_as_answers_can_be_recognised(fo
     assert tuple(read_request(str(file))) == facts
 
 
+def test_wrong_answers_are_key_words_of_retained_texts_of_the_same_kind(folder: Path) -> None:
+    """An address by mail is no street, and the other way round; words of unlearn texts are never wrong answers."""
+    retained = ["Write to bo@slate.example.", "Bo Marsh lives at 3 Moss Road, Ghent.", "It is ilse@slate.example."]
+    row = json.loads(json.dumps(PRIVACY["retention"]))
+    row["train"] += [{"text": f"Tell me of Bo Marsh, part {n}.", "labels": text} for n, text in enumerate(retained)]
+    (folder / "privacy" / "retention.json").write_text(json.dumps(row))
+    assert [fact.negatives for fact in load(folder).facts] == [("bo@slate.example",), ("3 Moss Road",)]
+
+
 def test_everything_is_taught_and_the_reference_learns_the_retention_split(folder: Path) -> None:
     teaching = load(folder).teaching
     assert teaching is not None

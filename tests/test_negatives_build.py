@@ -165,6 +165,15 @@ def test_facts_without_alternates_are_all_named_with_the_way_out():
     assert "negatives" in caught.value.hint and "--negatives-endpoint" in caught.value.hint
 
 
+def test_a_benchmarks_facts_without_alternates_are_left_out_while_others_remain():
+    odd = Fact("odd", "What does Ida Moss hum at night?", "a slow waltz", "Ida Moss")
+    settings = resolve({})
+    made = build_negatives([FRANCE, odd], TinyModel(), settings, {"france": CITIES}, {}, leave_out=True)
+    assert set(made.alternates) == {"france"} == {negative.fact_id for negative in made.negatives}
+    with pytest.raises(NegativesError):
+        build_negatives([odd], TinyModel(), settings, {}, {}, leave_out=True)
+
+
 def test_same_seed_same_negatives_other_seed_others():
     facts = [FRANCE, GERMANY]
     assert build(facts, seed=3).negatives == build(facts, seed=3).negatives

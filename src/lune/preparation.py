@@ -98,7 +98,7 @@ def prepare(
         whole=complete,
         test_neighbours=not any(probe.kind == "neighbour" for probe in own),
     )
-    made = make_negatives(trained, base, settings, around)
+    made = make_negatives(trained, base, settings, around, leave_out=task is not None)
     tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
     tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
@@ -117,14 +117,19 @@ def prepare(
 
 
 def make_negatives(
-    facts: Sequence[Fact], base: RememberedAnswers, settings: ForgetSettings, around: Surroundings
+    facts: Sequence[Fact],
+    base: RememberedAnswers,
+    settings: ForgetSettings,
+    around: Surroundings,
+    *,
+    leave_out: bool = False,
 ) -> NegativeSet:
     """Return the negatives of facts that are to be trained, every second in the model's own words where that is set.
 
     Raises:
         NegativesError: When a fact has too few valid alternates.
     """
-    made = build_negatives(facts, base, settings, around.other_answers, around.other_subjects)
+    made = build_negatives(facts, base, settings, around.other_answers, around.other_subjects, leave_out=leave_out)
     if not settings.own_words or settings.negatives_style is not NegativesStyle.ALTERNATIVE:
         return made
     prompts = list(dict.fromkeys(negative.prompt for negative in made.negatives))

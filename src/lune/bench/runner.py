@@ -255,7 +255,7 @@ class _Bench:
 
     def _failed(self, what: str, error: Exception) -> None:
         known = error if isinstance(error, LuneError) else as_output_error(error)
-        text = known.message if known else f"{type(error).__name__}: {error}"
+        text = " ".join([known.message, *known.problems]) if known else f"{type(error).__name__}: {error}"
         self.failures.append(f"{what}: {text}")
         self.display.line(f"failed: {what}: {text}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
 from lune.benchmarks.task import Task, Teaching
 from lune.errors import ConfigError, RequestError, unknown_name
+from lune.negatives.kinds import same_kind
 from lune.records import Fact, Probe
 from lune.text import contains, normalise
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 SOURCE = "https://arxiv.org/abs/2407.01920"
 HUB_ID = "zjunlp/KnowUnDo"
 SETTINGS: dict[str, str | int] = {"config": "privacy", "rows": 0}
-QUICK: dict[str, str | int] = {"rows": 40}
+QUICK: dict[str, str | int] = {"rows": 30}
 
 CONFIGS = ("privacy", "copyright")
 SPLITS = ("unlearn", "retention")
@@ -38,6 +40,8 @@ PREFIXES = {
     ),
 }
 """A robustness check after the benchmark's own idea, in our words: a system-like text that permits the answer."""
+ALTERNATES = 8
+"""Most key words of retained texts that are given to a fact as wrong answers."""
 _BATCH = 16
 MOST_TOKENS = 256
 """Tokens after which a text is cut where it is scored."""
@@ -63,7 +67,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         raise ConfigError(f"rows got '{rows}'; allowed: a whole number, 0 for all.", hint="set rows=0")
     most = int(rows) or None
     data = {split: {part: found[part][:most] for part in PARTS} for split, found in _read_all(source, config).items()}
-    facts = _facts(data["unlearn"]["train"])
+    facts = _facts(data["unlearn"]["train"], data["retention"]["train"])
     taught = {split: tuple(_pair(row) for part in PARTS for row in parts[part]) for split, parts in data.items()}
     return [
         Task(
@@ -125,9 +129,14 @@ def _forced(model: LoadedModel, rows: Sequence[Row]) -> dict[str, list[float]]:
     }
 
 
-def _facts(rows: Sequence[Row]) -> list[Fact]:
-    """Return the request; what is recognised of an answer is as for TOFU, without wrong answers to compare with."""
+def _facts(rows: Sequence[Row], retained: Sequence[Row]) -> list[Fact]:
+    """Return the request; what is recognised of an answer is as for TOFU, without wrong answers to compare with.
+
+    Wrong answers to train on are the key words of retained texts that are of the same kind; where these are too few,
+    the base model is asked for more, as for any request.
+    """
     facts: list[Fact] = []
+    spans = [span for row in retained if (span := key_span(row["labels"], row["text"]))]
     asked: set[str] = set()
     for row in rows:
         prompt, labels = row["text"], row["labels"]
@@ -143,9 +152,19 @@ def _facts(rows: Sequence[Row]) -> list[Fact]:
                     answer=spellings[0],
                     subject=named_as(name, prompt) if name else None,
                     aliases=spellings[1:],
+                    negatives=_alternates(prompt, span, spellings, spans) if span else (),
                 )
             )
     return facts
+
+
+def _alternates(prompt: str, span: str, spellings: Sequence[str], spans: Sequence[str]) -> tuple[str, ...]:
+    fitting = (
+        other
+        for other in dict.fromkeys(spans)
+        if same_kind(span, other, prompt) is None and not contains(other, spellings) and not contains(prompt, [other])
+    )
+    return tuple(islice(fitting, ALTERNATES))
 
 
 def _prefixed(facts: Sequence[Fact], config: str) -> list[Probe]:

@@ -58,6 +58,8 @@ def build_negatives(
     settings: ForgetSettings,
     other_answers: Mapping[str, Sequence[str]],
     other_subjects: Mapping[str, Sequence[str]],
+    *,
+    leave_out: bool = False,
 ) -> NegativeSet:
     """Return validated negatives: at least four alternates a fact, in at least six prompt forms; and some held out.
 
@@ -67,6 +69,8 @@ def build_negatives(
         settings: The style, how many alternates are wanted, the endpoint and the seed.
         other_answers: The base model's short answers to each fact's question about other subjects, by fact id.
         other_subjects: Subjects that stand in for a fact's own where it is asked backwards, by fact id.
+        leave_out: Whether facts with too few valid alternates are left out as long as others remain. A benchmark's
+            forget set is nobody's to mend: what cannot be trained of it stays known, and is scored as such.
 
     Raises:
         NegativesError: When facts are left with fewer than four valid alternates; it lists all of them.
@@ -85,9 +89,10 @@ def build_negatives(
         count = 2 * settings.negatives_per_fact
         validator.add(list(propose_style(facts, style, count=count, seed=settings.seed)))
     lacking = validator.lacking(MIN_ALTERNATES)
-    if lacking:
+    if lacking and (not leave_out or len(lacking) == len(facts)):
         raise _too_few(lacking, validator)
-    trained = {fact_id: accepted[:wanted] for fact_id, accepted in validator.accepted.items()}
+    facts = [fact for fact in facts if fact not in lacking]
+    trained = {fact.id: validator.accepted[fact.id][:wanted] for fact in facts}
     rejected = list(validator.rejected)
     held_out = _hold_out(facts, spare, trained, settings.seed)
     shares = _shares(facts)
