@@ -185,10 +185,10 @@ def bench_section(folder: Path) -> str:
     return "\n".join(["", table, *_taught_lines(records), made, "", *console, *attacks])
 
 
-def _taught(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return how the models of the cells, target and reference, were taught; nothing where none was."""
+def _taught(records: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return how the models of the cells were taught, by task and target or reference; nothing where none was."""
     return {
-        name: teaching
+        (record["bench"]["task"], name): teaching
         for record in records
         for name, teaching in record["bench"].get("teaching", {}).items()
         if teaching and (name == "target" or record["bench"]["column"] == "reference")
@@ -198,10 +198,11 @@ def _taught(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _taught_lines(records: list[dict[str, Any]]) -> list[str]:
     """Return what the models that were taught first knew afterwards, one line each."""
     found = _taught(records)
+    several = len({task for task, _ in found}) > 1
     lines = [
-        f"- taught {name}: {each['texts']} texts in {each['passes']} passes, {each['seconds']:.0f} s; ROUGE-L recall "
-        f"{each['rouge_l_recall']:.3f}, probability {each['probability']:.3f}"
-        for name, each in sorted(found.items(), reverse=True)
+        f"- taught {name}{f' of {task}' if several else ''}: {each['texts']} texts in {each['passes']} passes, "
+        f"{each['seconds']:.0f} s; ROUGE-L recall {each['rouge_l_recall']:.3f}, probability {each['probability']:.3f}"
+        for (task, name), each in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] == "reference"))
     ]
     return [*lines, ""] if lines else []
 
