@@ -70,7 +70,8 @@ def bench(
     Every cell (task, column, seed) is a run folder; a bench that was stopped goes on with the cells that are missing.
     Facts a model cannot know are taught first. Ends with table.md, table.csv, table.json and table.svg.
 
-    Exit status: 0 all cells are there, 2 bad input (nothing ran), 3 a cell failed.
+    Exit status: 0 all cells are there, 2 bad input (nothing ran), 3 a cell failed, 130 stopped by Ctrl-C (the finished
+    cells stay).
     """
     if table:
         folders = [Path(name) for name in names]
