@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from attacked import FORGOTTEN, HELD_OUT, context_of, make_run
 from lune import adapters
@@ -17,7 +19,7 @@ from lune.attacks.contract import AttackContext, direct_answers
 from lune.attacks.folder import read_attacked_run
 from lune.attacks.logit_lens import lead_of
 from lune.attacks.outcome import AttackResult, meaning
-from lune.attacks.run import make_attack
+from lune.attacks.run import make_attack, results_table
 from lune.records import Fact
 from tiny import CAPITALS, fact, question
 
@@ -92,6 +94,14 @@ def test_the_truth_chosen_or_shunned_by_more_than_chance_is_said(context: Attack
     assert f"so {'many' if known else 'few'} are unlikely" in meaning(result)
     assert f"picked for {12 * known} of 12 facts" in meaning(result)
     assert result.recovered.value is result.usr_after.value is None, "some are right by chance, so nothing came back"
+
+
+def test_the_terminal_shows_how_many_were_picked(context: AttackContext) -> None:
+    result = result_of("choice", context)
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(results_table([result]))
+    picked = sum(each.leaked_after for each in result.facts)
+    assert f"picks {picked} of {len(result.facts)}" in shown.getvalue()
 
 
 @pytest.mark.parametrize("name", ["choice", "logit-lens"])

@@ -151,7 +151,10 @@ def results_table(results: Sequence[AttackResult]) -> Table:
         table.add_column(heading, justify="left" if heading in ("attack", "what it tries") else "right")
     for result in results:
         tries = f"not tried: {result.skipped}" if result.skipped else result.tries
-        shown = (_number(result.usr_before), _number(result.usr_after), _with_interval(result.recovered))
+        came = _with_interval(result.recovered)
+        if result.guessable:
+            came = f"picks {sum(fact.leaked_after for fact in result.facts)} of {len(result.facts)}"
+        shown = (_number(result.usr_before), _number(result.usr_after), came)
         table.add_row(result.attack, escape(tries), *shown, f"{result.seconds:.0f}")
     return table
 
