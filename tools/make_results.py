@@ -35,13 +35,17 @@ The facts of `world` took no part in any choice: its test subjects are a fixed s
 a run of an earlier version with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an
 answer ([its record](../results/other/demo-160-anchors.json); no command makes it again).
 
+The demo's default column is of the present code and is DAMAGED, by one neighbour and two general questions of 82: the
+same settings gave FORGOTTEN before training went through packed rows with exact rotary positions
+([that record](../results/other/demo-before-packed-rows.json)). They have not been chosen again.
+
 The demo was timed with nothing beside it; the benches ran while other programs used the same two cores, so their
-seconds are too high: TOFU's 50 minutes do not show that its quick setting takes 20. The records of the demo, `world`
-and TOFU were made before training went through packed rows and 16 texts were taught in one step. Their attack tables
-are older still: answers to direct prompts ended after 20 tokens there, which cuts some of TOFU's sentences before the
-fact, as adapter scale 0 shows, where all facts should come back. Attacks by options (`choice`, `logit-lens`) and TOFU's
-MIA by gradient norm and by the reference came later and are in no table yet. Figures over few facts say little: of
-RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact.
+seconds are too high: TOFU's 50 minutes do not show that its quick setting takes 20. The records of the demo's
+`lune-paper` column, of `world` and of TOFU were made before training went through packed rows and 16 texts were taught
+in one step. Their attack tables are older still: answers to direct prompts ended after 20 tokens there, which cuts some
+of TOFU's sentences before the fact, as adapter scale 0 shows, where all facts should come back. Attacks by options
+(`choice`, `logit-lens`) and TOFU's MIA by gradient norm and by the reference came later and are in no table yet.
+Figures over few facts say little: of RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact.
 """
 OWN_BENCHMARK = "world"
 TEXTS = ("prompt", "answer", "subject", "aliases", "held_out", "before", "after", "paraphrases", "neighbours")
