@@ -24,7 +24,10 @@ from lune.chat import Encoded
 Tensor = torch.Tensor
 IMPLEMENTATION = "lune_packed"
 _KNOWN = {"dropout", "scaling", "is_causal", "sliding_window", "softcap", "position_ids", "use_cache"}
-"""What an attention may be told besides its tensors; anything else could change what it computes."""
+"""What an attention may be told besides its tensors; anything else could change what it computes.
+
+Whoever packs rows makes sure that none is longer than the window (``lune.batching.shortest_window``).
+"""
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def attend(  # noqa: PLR0917 (the order is that of transformers)
         NotPackable: When that is something this function would have to heed.
     """
     packed = _current.get()
-    _check(packed, more)
+    _check(more)
     heads, shared_heads = query.shape[1], key.shape[1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     groups, width = packed.places.shape
@@ -215,10 +218,7 @@ def _tokens(states: Tensor, places: Tensor) -> Tensor:
     return states[0].transpose(0, 1).flatten(1).index_select(0, places.flatten())
 
 
-def _check(packed: Packed, more: Mapping[str, Any]) -> None:
-    window = more.get("sliding_window")
-    if window is not None and window < packed.shared + max(packed.lengths):
-        raise NotPackable("its attention looks at a window shorter than the texts")
+def _check(more: Mapping[str, Any]) -> None:
     if more.get("dropout"):
         raise NotPackable("its attention drops out")
     unknown = [name for name, value in more.items() if name not in _KNOWN and value is not None and value is not False]
