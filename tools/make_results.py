@@ -35,7 +35,7 @@ The facts of `world` took no part in any choice: its test subjects are a fixed s
 a run of an earlier version with 160 anchors instead of 200, in other shares, which kept one of the demo's facts in an
 answer ([its record](../results/other/demo-160-anchors.json); no command makes it again).
 
-The demo's default column is of the present code and is DAMAGED, by one neighbour and two general questions of 82: the
+The demo's default column is of the present code and is DAMAGED: one general question of 82 too many was lost. The
 same settings gave FORGOTTEN before training went through packed rows with exact rotary positions
 ([that record](../results/other/demo-before-packed-rows.json)). They have not been chosen again.
 
