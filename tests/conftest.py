@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lune import preparation
+from lune import answer_store, preparation
 from lune.models import LoadedModel, load_model
 from lune.probes import surroundings
 from tiny import CAPITALS, GENERAL_QUESTIONS, make_model, question
@@ -34,6 +34,12 @@ def only_taught() -> Iterator[None]:
         patch.setattr(preparation, "GENERAL_QUESTIONS", GENERAL_QUESTIONS)
         patch.setattr(surroundings, "BEST_KNOWN", len(CAPITALS))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a bench's answers in the test's own folder; the built-in model stays where it is unpacked."""
+    monkeypatch.setattr(answer_store, "cache_folder", lambda: tmp_path / "lune-cache")
 
 
 @pytest.fixture

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from lune import preparation
+from lune import answer_store, preparation
 from lune.announce import say_prepared
+from lune.answer_store import AnswerStore
 from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
@@ -122,6 +125,49 @@ def test_the_base_model_is_asked_nothing_twice() -> None:
     assert model.asked == [("a", "b"), ("a", "1"), ("a", "2"), ("a",)]
     base.sample(["a"], count=2, seed=1)[0].append("changed by the caller")
     assert base.sample(["a"], count=2, seed=1) == [["a 1", "a 1"]]
+
+
+def test_answers_on_disk_outlive_the_process_and_belong_to_one_model(tiny_model: LoadedModel) -> None:
+    model = Counting()
+    store = AnswerStore(tiny_model)
+    assert RememberedAnswers(model, store).answer(["a", "b"]) == ["to a", "to b"]
+    later = RememberedAnswers(model, AnswerStore(tiny_model))
+    assert later.answer(["b", "c", "a"]) == ["to b", "to c", "to a"]
+    assert model.asked == [("a", "b"), ("c",)]
+    assert later.answer(["a"], max_new_tokens=3) == ["to a"]
+    assert later.answer(["a"], system="Be brief.") == ["to a"]
+    assert model.asked[2:] == [("a",), ("a",)], "asked otherwise it may answer otherwise"
+    other = replace(tiny_model, sha256="another")
+    assert RememberedAnswers(model, AnswerStore(other)).answer(["a"]) == ["to a"]
+    assert len(model.asked) == 5
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(
+    tiny_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(answer_store, "cache_folder", lambda: tmp_path / "file")
+    assert RememberedAnswers(Counting(), AnswerStore(tiny_model)).answer(["a"]) == ["to a"]
+    monkeypatch.setattr(answer_store, "cache_folder", lambda: tmp_path)
+    store = AnswerStore(tiny_model)
+    store.keep({("a", 12, None): "old"})
+    (written,) = (tmp_path / "answers").iterdir()
+    written.write_bytes(b"not a database" * 100)
+    assert RememberedAnswers(Counting(), AnswerStore(tiny_model)).answer(["a"]) == ["to a"]
+
+
+@pytest.mark.parametrize(("facts", "templates"), [(1, 3), (11, 3), (12, 2), (17, 1), (40, 1)])
+def test_of_many_facts_each_attack_asks_fewer_templates(
+    tiny_model: LoadedModel, only_taught: None, facts: int, templates: int
+) -> None:
+    request = [replace(fact("France"), id=str(number)) for number in range(facts)]
+    none = NegativeSet([], [], {each.id: ["Rome", "Berlin"] for each in request})
+    base = RememberedAnswers(tiny_model)
+    made = make_probes(request, request, Surroundings(), none, base=base, split="test", seed=0)
+    asked = [each for each in made if each.attack == "prefix-injection"]
+    assert len(asked) == facts * templates
+    assert len({each.id.rpartition("-")[2] for each in asked}) == min(3, facts * templates), "all have their turn"
+    assert {each.attack for each in made if each.kind == "adversarial"} >= {"role-playing", "reverse-query"}
 
 
 def test_an_empty_prompt_scores_raw_text(tiny_model: LoadedModel) -> None:

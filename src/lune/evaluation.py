@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lune.answer_store import AnswerStore, Question
 from lune.language_model import FORGET_TOKENS, MAX_NEW_TOKENS, LanguageModel, TokenScores
 from lune.metrics import summarise
 from lune.metrics.membership import LOWEST_SHARE, ScoredText, membership_within
@@ -20,10 +21,11 @@ Texts = tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]
 class RememberedAnswers:
     """The base model, asked nothing twice: greedy answers by prompt, samples and scores by what was asked together."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        """Wrap ``model``, which must not change afterwards."""
+    def __init__(self, model: LanguageModel, store: AnswerStore | None = None) -> None:
+        """Wrap ``model``, which must not change afterwards; ``store`` remembers its greedy answers on disk as well."""
         self._model = model
-        self._answers: dict[tuple[str, int, str | None], str] = {}
+        self._store = store
+        self._answers: dict[Question, str] = {}
         self._samples: dict[tuple[object, ...], list[list[str]]] = {}
         self._scores: dict[tuple[tuple[str, str], ...], list[TokenScores]] = {}
 
@@ -31,13 +33,16 @@ class RememberedAnswers:
         self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
     ) -> list[str]:
         """Return the greedy answer to each prompt, computing only those not asked before."""
-        new = [p for p in dict.fromkeys(prompts) if (p, max_new_tokens, system) not in self._answers]
-        if new:
-            for prompt, text in zip(
-                new, self._model.answer(new, max_new_tokens=max_new_tokens, system=system), strict=True
-            ):
-                self._answers[prompt, max_new_tokens, system] = text
-        return [self._answers[prompt, max_new_tokens, system] for prompt in prompts]
+        asked: list[Question] = [(prompt, max_new_tokens, system) for prompt in prompts]
+        if self._store and any(question not in self._answers for question in asked):
+            self._answers |= self._store.find(asked)
+        if new := [question for question in dict.fromkeys(asked) if question not in self._answers]:
+            texts = self._model.answer([each[0] for each in new], max_new_tokens=max_new_tokens, system=system)
+            found = dict(zip(new, texts, strict=True))
+            self._answers |= found
+            if self._store:
+                self._store.keep(found)
+        return [self._answers[question] for question in asked]
 
     def sample(
         self,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from lune.benchmarks.task import Task
 from lune.evaluation import RememberedAnswers, ask, known_facts
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.own_words import in_own_words
-from lune.probes.attacks import attack_probes
+from lune.probes.attacks import ATTACKS, attack_probes
 from lune.probes.general import asks_for, general_probes
 from lune.probes.paraphrases import paraphrase_probes
 from lune.probes.surroundings import Surroundings, look_around
@@ -23,6 +24,10 @@ from lune.wording import named_in
 GENERAL_QUESTIONS: dict[Split, int] = {"dev": 20, "test": 110}
 DEV_ATTACKS_STRIDE = 2
 """Of the two dev templates of each attack one is asked: dev probes are asked after every pass, and that is dear."""
+ATTACK_PROBES = 300
+"""About how many adversarial test probes are asked: of more facts each attack asks fewer templates, at least one.
+
+Answers to them run longest, so that of twenty facts they were half of a benchmark's time."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,22 @@ def with_own_probes(made: Sequence[Probe], own: Sequence[Probe]) -> list[Probe]:
     return [*kept, *own]
 
 
+def some_of_each(attacks: Sequence[Probe], count: int, place: int) -> list[Probe]:
+    """Return ``count`` of the probes of each attack; ``place``, the fact's, decides which, so that all have their turn.
+
+    Args:
+        attacks: The adversarial probes of one fact, those of one attack together.
+        count: How many to keep of each attack, all where it has fewer.
+        place: Any whole number; neighbouring ones keep different templates.
+    """
+    kept = []
+    for _, group in groupby(attacks, key=lambda probe: probe.attack):
+        probes = list(group)
+        turned = {(place + step) % len(probes) for step in range(min(count, len(probes)))}
+        kept += [probe for number, probe in enumerate(probes) if number in turned]
+    return kept
+
+
 def make_probes(
     facts: Sequence[Fact],
     known: Sequence[Fact],
@@ -179,20 +200,22 @@ def make_probes(
         )
     )
     probes: list[Probe] = []
-    for fact in facts if split == "test" else known:
+    templates = max(1, ATTACK_PROBES // (len(ATTACKS) * max(1, len(facts))))
+    for place, fact in enumerate(facts if split == "test" else known):
         if split == "test":
             probes.append(
                 Probe(f"{fact.id}/direct", "direct", fact.prompt, fact.spellings, split, fact.id, subject=fact.subject)
             )
         probes += paraphrase_probes(fact, split)
-        probes += attack_probes(
+        attacks = attack_probes(
             fact,
             split,
             background=backgrounds[fact.id],
             examples=around.examples.get((fact.id, split), ()),
             alternates=made.alternates.get(fact.id, ()),
             seed=seed,
-        )[:: DEV_ATTACKS_STRIDE if split == "dev" else 1]
+        )
+        probes += some_of_each(attacks, templates, place) if split == "test" else attacks[::DEV_ATTACKS_STRIDE]
     probes += [probe for probe in around.probes if probe.split == split]
     # Such a question asks for the forgotten fact itself or its neighbour: no measure of what lies far from it.
     general = [probe for probe in general_probes(split) if not asks_for(facts, probe.prompt, probe.expected)]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lune.answer_store import AnswerStore
 from lune.benchmarks.task import TaughtText
 from lune.errors import LuneError
 from lune.evaluation import RememberedAnswers
@@ -122,7 +123,7 @@ class Targets:
         else:
             with self.display.stage(f"loading {name}"):
                 model = load_model(name, device=self.device, dtype=self.dtype)
-            self._loaded[name] = Target(model, RememberedAnswers(model))
+            self._loaded[name] = Target(model, RememberedAnswers(model, AnswerStore(model)))
             for old in [each for each in self._loaded if each != self.base_id][:-_TAUGHT_AT_ONCE]:
                 del self._loaded[old]
         return self._loaded[name]
