@@ -12,7 +12,7 @@ from lune import adapters
 from lune.attacks.contract import AttackContext, Level
 from lune.attacks.folder import AttackedRun, read_attacked_run
 from lune.attacks.run import make_context
-from lune.language_model import FORGET_TOKENS
+from lune.language_model import PROBE_TOKENS
 from lune.models import LoadedModel, load_model
 from lune.packing import unpack_linears
 from lune.settings import resolve
@@ -101,7 +101,7 @@ def late_context(tiny_folder: Path, folder: Path) -> AttackContext:
     adapters.attach(base, resolve({"adapter": "lora", "layers": "all", "rank": 2}), None)
     adapters.save(base.model, folder / "adapter")
     adapters.detach(base)
-    answers = base.answer([question(c) for c in countries], max_new_tokens=FORGET_TOKENS)
+    answers = base.answer([question(c) for c in countries], max_new_tokens=PROBE_TOKENS)
     run = AttackedRun(
         folder=folder,
         model=str(tiny_folder),

@@ -23,7 +23,7 @@ from lune.attacks.run import make_attack, run_attacks
 from lune.chat import Conversation, Encoded
 from lune.cli import main
 from lune.errors import ModelError, RequestError
-from lune.language_model import FORGET_TOKENS, MAX_NEW_TOKENS
+from lune.language_model import MAX_NEW_TOKENS, PROBE_TOKENS
 from lune.models import LoadedModel
 from lune.records import Fact
 from lune.settings import resolve
@@ -148,7 +148,7 @@ def test_answers_to_direct_prompts_are_read_as_far_as_those_of_a_run(tiny_folder
     context = late_context(tiny_folder, tmp_path)
     chat = context.shipped.chat
     for country in ("France", "Japan"):
-        assert MAX_NEW_TOKENS < len(chat.encode(question(country), late_answer(country)).response) <= FORGET_TOKENS
+        assert MAX_NEW_TOKENS < len(chat.encode(question(country), late_answer(country)).response) <= PROBE_TOKENS
     assert list(context.answers.values()) == [late_answer("France"), late_answer("Japan")]
     names = ("adapter-scale", "int8", "gguf-q4", "relearn", "benign-relearn", "embedding", "sampling")
     for name in names:  # nothing was forgotten, and none of these attacks must say so

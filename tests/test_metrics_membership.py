@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from lune.evaluation import ask, infer_membership, membership_texts
-from lune.language_model import FORGET_TOKENS, TokenScores
+from lune.language_model import PROBE_TOKENS, TokenScores
 from lune.metrics.membership import (
     auc,
     auc_interval,
@@ -202,11 +202,8 @@ def test_the_end_of_turn_does_not_count_but_the_end_of_a_raw_text_does() -> None
     assert infer_membership(raw, []) == {}
 
 
-def test_probes_of_what_is_to_be_forgotten_are_answered_at_greater_length() -> None:
+def test_every_probe_is_answered_at_the_same_length_what_must_go_and_what_must_stay() -> None:
     kinds = ("general", "direct", "neighbour", "adversarial", "paraphrase")
     probes = [Probe(kind, kind, kind, ("x",), "test") for kind in kinds]  # type: ignore[arg-type]
-    assert FORGET_TOKENS >= 32
-    assert ask(Likely({}), probes) == {
-        "general": "general 20", "direct": "direct 32", "neighbour": "neighbour 20",
-        "adversarial": "adversarial 32", "paraphrase": "paraphrase 32",
-    }  # fmt: skip
+    assert PROBE_TOKENS >= 32
+    assert ask(Likely({}), probes) == {kind: f"{kind} {PROBE_TOKENS}" for kind in kinds}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lune.answer_store import AnswerStore, Question
-from lune.language_model import FORGET_TOKENS, MAX_NEW_TOKENS, LanguageModel, TokenScores
+from lune.language_model import MAX_NEW_TOKENS, PROBE_TOKENS, LanguageModel, TokenScores
 from lune.metrics import summarise
 from lune.metrics.membership import LOWEST_SHARE, ScoredText, membership_within
 from lune.records import Answered, Fact, Probe
@@ -13,7 +13,6 @@ from lune.text import contains, is_degenerate
 from lune.training.steering import DevScores
 from lune.wording import response_for
 
-FORGET_KINDS = frozenset({"direct", "paraphrase", "adversarial"})
 Texts = tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]
 """Members and non-members of a membership attack, each (prompt, response)."""
 
@@ -30,9 +29,14 @@ class RememberedAnswers:
         self._scores: dict[tuple[tuple[str, str], ...], list[TokenScores]] = {}
 
     def answer(
-        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        system: str | None = None,
+        until: Sequence[Sequence[str]] = (),
     ) -> list[str]:
-        """Return the greedy answer to each prompt, computing only those not asked before."""
+        """Return the greedy answer to each prompt, computing only those not asked before; all are whole."""
         asked: list[Question] = [(prompt, max_new_tokens, system) for prompt in prompts]
         if self._store and any(question not in self._answers for question in asked):
             self._answers |= self._store.find(asked)
@@ -79,19 +83,8 @@ class RememberedAnswers:
 
 def ask(model: LanguageModel, probes: Sequence[Probe]) -> dict[str, str]:
     """Return the greedy answer to each probe by probe id."""
-    return dict(zip((probe.id for probe in probes), _answers(model, probes), strict=True))
-
-
-def _answers(model: LanguageModel, probes: Sequence[Probe]) -> list[str]:
-    """Return the greedy answers in order; those that may leak what is to be forgotten are let run longer."""
-    texts: dict[int, str] = {}
-    for tokens in (FORGET_TOKENS, MAX_NEW_TOKENS):
-        places = [
-            place for place, probe in enumerate(probes) if (probe.kind in FORGET_KINDS) == (tokens > MAX_NEW_TOKENS)
-        ]
-        prompts = [probes[place].prompt for place in places]
-        texts |= zip(places, model.answer(prompts, max_new_tokens=tokens) if prompts else [], strict=True)
-    return [texts[place] for place in range(len(probes))]
+    texts = model.answer([probe.prompt for probe in probes], max_new_tokens=PROBE_TOKENS)
+    return dict(zip((probe.id for probe in probes), texts, strict=True))
 
 
 def answered(probes: Sequence[Probe], before: Mapping[str, str], after: Mapping[str, str]) -> list[Answered]:
@@ -145,13 +138,15 @@ def probe_scores(
 
 def known_facts(facts: Sequence[Fact], model: LanguageModel) -> list[Fact]:
     """Return the facts whose direct prompt the base model answers rightly."""
-    texts = model.answer([fact.prompt for fact in facts], max_new_tokens=FORGET_TOKENS)
+    texts = model.answer([fact.prompt for fact in facts], max_new_tokens=PROBE_TOKENS)
     return [fact for fact, text in zip(facts, texts, strict=True) if contains(text, fact.spellings)]
 
 
 def dev_scores(model: LanguageModel, probes: Sequence[Probe]) -> DevScores:
     """Return the scores on dev probes; the neighbour and general ones must be those the base model got right."""
-    texts = _answers(model, probes)
+    # Whether the expected answer comes is all that steers a run: what follows it need not be written.
+    prompts, looked_for = [probe.prompt for probe in probes], [probe.expected for probe in probes]
+    texts = model.answer(prompts, max_new_tokens=PROBE_TOKENS, until=looked_for)
     right = [contains(text, probe.expected) for text, probe in zip(texts, probes, strict=True)]
 
     def share(kind: str) -> float | None:

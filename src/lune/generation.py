@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lune.batching import Batch, batches, last_positions, prefix_cache, within_window
 from lune.chat import Encoded
+from lune.text import contains
 
 Tensor = torch.Tensor
 
@@ -45,17 +46,24 @@ def decode(
     max_new_tokens: int,
     batch_size: int,
     choose: Chooser,
+    until: Sequence[Sequence[str]] = (),
     whole: bool = False,
 ) -> list[str]:
     """Return the answer to each prompt, up to an end of turn, a newline or ``max_new_tokens``.
 
-    A newline that comes before any other character does not stop the answer; with ``whole`` none does.
+    A newline that comes before any other character does not stop the answer; with ``whole`` none does. An answer that
+    holds one of its spellings in ``until`` ends soon after.
     """
     answers = [""] * len(prompts)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     for batch in batches(prompts, batch_size, int(pad or 0), model.device):
         written = _decode_batch(
-            model, tokenizer, batch, stop_ids=stop_ids, max_new_tokens=max_new_tokens, choose=choose, whole=whole
+            model,
+            batch,
+            stop_ids=stop_ids,
+            max_new_tokens=max_new_tokens,
+            choose=choose,
+            ended=_Ended(tokenizer, [until[row] for row in batch.order] if until else [], whole),
         )
         for row, ids in zip(batch.order, written, strict=True):
             text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
@@ -65,13 +73,12 @@ def decode(
 
 def _decode_batch(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
     batch: Batch,
     *,
     stop_ids: frozenset[int],
     max_new_tokens: int,
     choose: Chooser,
-    whole: bool,
+    ended: _Ended,
 ) -> list[list[int]]:
     batch = within_window(batch, model.config, more=max_new_tokens)
     cache = prefix_cache(model, batch, config=model.config)
@@ -94,7 +101,7 @@ def _decode_batch(
             if token in stop_ids:
                 continue
             row.append(token)
-            if whole or not _line_ended(tokenizer, row):
+            if not ended(alive[place], row):
                 keep.append(place)
         if not keep:
             break
@@ -108,8 +115,21 @@ def _decode_batch(
     return written
 
 
-def _line_ended(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> bool:
-    """Return whether the text has a line end after some text; only the newest token can have brought it."""
-    if "\n" not in tokenizer.decode(ids[-1:]):
-        return False
-    return "\n" in str(tokenizer.decode(ids)).lstrip()
+class _Ended:
+    """Tells which answers need not go on."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, until: Sequence[Sequence[str]], whole: bool) -> None:
+        """Take the spellings that end each answer, none at all when empty, and whether a newline ends none."""
+        self._tokenizer = tokenizer
+        self._until = until
+        self._whole = whole
+
+    def __call__(self, row: int, ids: list[int]) -> bool:
+        """Return whether the answer of a row ends with the newest of ``ids``."""
+        newest = str(self._tokenizer.decode(ids[-1:]))
+        if "\n" in newest and not self._whole and "\n" in str(self._tokenizer.decode(ids)).lstrip():
+            return True
+        # A word may go on with the next token, so what was written is judged when another one begins.
+        if not self._until or newest[:1].isalnum():
+            return False
+        return contains(str(self._tokenizer.decode(ids[:-1])), self._until[row])

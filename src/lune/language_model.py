@@ -12,8 +12,8 @@ from typing import Protocol
 
 MAX_NEW_TOKENS = 20
 """Length of an answer: all that is scored stands in the first line, and a short answer in its first words."""
-FORGET_TOKENS = 32
-"""Length of an answer to a probe of what is to be forgotten: a leak may come late, after an evasive opening."""
+PROBE_TOKENS = 32
+"""Length of an answer to a probe: a leak may come late, after an evasive opening, and so may what is kept."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,12 @@ class LanguageModel(Protocol):
     """A causal language model seen through prompts and answers as a user types and reads them."""
 
     def answer(
-        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        system: str | None = None,
+        until: Sequence[Sequence[str]] = (),
     ) -> list[str]:
         """Return the greedy answer to each prompt, stopped at the end of turn or a newline.
 
@@ -54,6 +59,7 @@ class LanguageModel(Protocol):
             prompts: What the user types; the chat template (or question/answer form) is put around.
             max_new_tokens: Most tokens generated.
             system: A system message instead of the template's own.
+            until: For each prompt the spellings of what is looked for: an answer that holds one may end there.
         """
         ...
 

@@ -104,10 +104,12 @@ class LoadedModel:
         *,
         max_new_tokens: int = MAX_NEW_TOKENS,
         system: str | None = None,
+        until: Sequence[Sequence[str]] = (),
         whole: bool = False,
     ) -> list[str]:
         """Return the greedy answer to each prompt; see the protocol. ``whole`` answers go on past a newline."""
-        return self._decode(prompts, Chooser(), max_new_tokens, system, whole=whole)
+        rows = [self.chat.encode(prompt, system=system) for prompt in prompts]
+        return self.continue_rows(rows, max_new_tokens=max_new_tokens, until=until, whole=whole)
 
     def sample(
         self,
@@ -128,7 +130,8 @@ class LoadedModel:
             if (ids := self.tokenizer(spelling, add_special_tokens=False)["input_ids"])
         }
         choose = Chooser(temperature, seed, sorted(first))
-        flat = self._decode([prompt for prompt in prompts for _ in range(count)], choose, max_new_tokens, system)
+        rows = [self.chat.encode(prompt, system=system) for prompt in prompts for _ in range(count)]
+        flat = self.continue_rows(rows, choose=choose, max_new_tokens=max_new_tokens)
         return [flat[start : start + count] for start in range(0, len(flat), count)]
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
@@ -186,9 +189,13 @@ class LoadedModel:
         *,
         choose: Chooser | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
+        until: Sequence[Sequence[str]] = (),
         whole: bool = False,
     ) -> list[str]:
-        """Return what the model writes after each row of tokens, greedily unless ``choose`` says otherwise."""
+        """Return what the model writes after each row of tokens, greedily unless ``choose`` says otherwise.
+
+        An answer that holds one of its spellings in ``until`` may end there.
+        """
         self.model.eval()
         return decode(
             self.model,
@@ -198,14 +205,9 @@ class LoadedModel:
             max_new_tokens=max_new_tokens,
             batch_size=GENERATION_BATCH,
             choose=choose or Chooser(),
+            until=until,
             whole=whole,
         )
-
-    def _decode(
-        self, prompts: Sequence[str], choose: Chooser, max_new_tokens: int, system: str | None, *, whole: bool = False
-    ) -> list[str]:
-        rows = [self.chat.encode(prompt, system=system) for prompt in prompts]
-        return self.continue_rows(rows, choose=choose, max_new_tokens=max_new_tokens, whole=whole)
 
 
 def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from lune.language_model import FORGET_TOKENS
+from lune.language_model import PROBE_TOKENS
 from lune.records import Fact, Neighbour
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Level = Literal["quick", "standard", "strong"]
 """How much an attack may spend; each attack says what that is in steps, samples or wordings."""
 ANSWER_TOKENS = 40
 """Length of an answer under attack: an attacker reads on where a plain question's answer would have ended."""
-DIRECT_TOKENS = FORGET_TOKENS
+DIRECT_TOKENS = PROBE_TOKENS
 """Length of an answer to a direct prompt under attack: that of the run's own direct probes, to which it is compared."""
 
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from lune import adapters
 from lune.evaluation import dev_scores
 from lune.keys import key_context, whitened_keys
-from lune.language_model import FORGET_TOKENS
+from lune.language_model import PROBE_TOKENS
 from lune.models import LoadedModel
 from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
@@ -152,7 +152,7 @@ class _Negatives:
     def relapses(self, places: Sequence[int]) -> list[NegativeRow]:
         """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives."""
         prompts = list(dict.fromkeys(self.written[place].prompt for place in places))
-        answers = dict(zip(prompts, self._model.answer(prompts, max_new_tokens=FORGET_TOKENS), strict=True))
+        answers = dict(zip(prompts, self._model.answer(prompts, max_new_tokens=PROBE_TOKENS), strict=True))
         asked = [negative for negative in self._made if negative.prompt in answers]
         made = relapsed(asked, list(self._facts.values()), answers, self._chooser)
         self.written += made
