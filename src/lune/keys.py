@@ -196,23 +196,20 @@ def _second_moments(
     The prefix (a system message) is read before every answer, so what is written there bends all of them: it counts
     once for every text. Its first token can be larger than all others together and would distort the ridge.
     """
-    own: dict[str, Tensor] = {}
-    shared: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
+    squares = dict.fromkeys(modules, 0.0)
     count = 0
     with _inputs(loaded, modules) as seen:
         for batch in _run(loaded, texts, share=True):
             real = batch.mask.bool()
             count += int(real.sum())
             for name in modules:
-                _add(own, name, seen[name].pop()[real])
+                own = seen[name].pop()[real]
+                squares[name] += float(own.float().square().sum())
+                _add(moments, name, own)
                 if len(batch.prefix):
-                    _add(shared, name, seen[name].pop()[0], weight=len(batch.ids))
-    result = {}
-    for name, moment in own.items():
-        diagonal = float(moment.diagonal().mean()) / count
-        whole = moment + shared[name] if name in shared else moment
-        result[name] = (whole / count, diagonal)
-    return result
+                    _add(moments, name, seen[name].pop()[0], weight=len(batch.ids))
+    return {name: (moment.div_(count), squares[name] / count / len(moment)) for name, moment in moments.items()}
 
 
 def _add(moments: dict[str, Tensor], name: str, inputs: Tensor, *, weight: float = 1.0) -> None:

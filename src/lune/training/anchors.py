@@ -14,6 +14,7 @@ import torch
 from lune.batching import batches, response_logits
 from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
+from lune.training.token_log_probs import token_log_probs
 
 Tensor = torch.Tensor
 TOP_K = 64
@@ -40,10 +41,11 @@ def anchor_rows(base: LoadedModel, rows: Sequence[Encoded]) -> list[AnchorRow]:
     result: dict[int, AnchorRow] = {}
     for batch in batches(rows, SCORING_BATCH, base.pad_id, base.device):
         logits, _, owners = response_logits(base.model, batch, config=base.model.config)
-        top = logits.float().log_softmax(-1).topk(min(TOP_K, logits.shape[-1]))
+        top_ids = logits.topk(min(TOP_K, logits.shape[-1])).indices
+        top_log_probs, _ = token_log_probs(logits, top_ids)
         for place, index in enumerate(batch.order):
             own = owners == place
-            result[index] = AnchorRow(rows[index], top.indices[own], top.values[own])
+            result[index] = AnchorRow(rows[index], top_ids[own], top_log_probs[own])
     return [result[index] for index in range(len(rows))]
 
 
