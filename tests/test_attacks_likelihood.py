@@ -149,8 +149,36 @@ def test_the_layer_that_gives_most_is_reported_with_all_of_them_as_a_curve(conte
     assert 1 - picked / len(result.facts) == pytest.approx(min(result.by_form.values()))
     assert result.by_form[result.form] == min(result.by_form.values())
     assert result.curves[0].points == tuple((float(n), result.by_form[f"layer {n}"]) for n in (0, 1))
-    assert "Guessing alone gives 31% in one layer, and more in the best of 2." in meaning(result)
     assert result.details["facts not tried"] == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_layer_gives_is_set_against_chance(context: AttackContext, known: bool) -> None:
+    """The tiny model's last layer knows each capital; of others that it was not taught it picks none."""
+    others = {country: [c for c in CAPITALS.values() if c != CAPITALS[country]][-2:] for country in UNTRAINED}
+    facts = [fact(c) if known else Fact(c.lower(), question(c), others[c][0]) for c in UNTRAINED]
+    held_out = {c.lower(): others[c] if known else [CAPITALS[c], others[c][1]] for c in UNTRAINED}
+    with adapters.scaled(context.shipped.model, 0.0):
+        leads = {c.lower(): f"The capital of {c} is {each.answer}" for c, each in zip(UNTRAINED, facts, strict=True)}
+        asked = replace(asked_of(context, facts, held_out), base_answers=leads)
+        result = result_of("logit-lens", asked)
+    by_layer = result.details["against chance by layer"]
+    assert isinstance(by_layer, dict)
+    assert by_layer["unlearned"] == by_layer["base"], "an adapter at scale 0 is the base model"
+    last = by_layer["unlearned"][-1]
+    right = round(last["picked"] * 12)
+    assert right == (12 if known else 0)
+    assert last["above_chance"] == pytest.approx(1.0 if known else -0.5)
+    assert last["p_above"] == pytest.approx((1 / 3) ** 12 if known else 1.0)
+    assert last["auc"] == 1.0 if known else last["auc"] < 0.6
+    p_best = result.details["p of the best layer"]
+    assert isinstance(p_best, float)
+    assert (p_best < 0.001) is known
+    assert (
+        f"Guessing alone gives 33% in one layer, and more in the best of 2: so many are {'un' if known else 'noth'}"
+        in (meaning(result))
+    )
+    assert "1.00 (95 % interval 0.60 to 1.00)" in meaning(result) or not known
 
 
 def test_options_that_begin_alike_are_left_out(context: AttackContext) -> None:

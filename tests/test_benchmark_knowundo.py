@@ -154,6 +154,13 @@ def test_labels_are_scored_in_one_plain_text_without_template(tiny_model: Loaded
     assert json.loads(json.dumps(stored)) == stored
 
 
+def test_a_text_that_leaves_no_room_for_its_labels_is_left_out(tiny_model: LoadedModel) -> None:
+    row = {"text": question("France"), "labels": "Paris."}
+    filling = {"text": " ".join([question("France")] * knowundo.MOST_TOKENS), "labels": "Paris."}
+    stored = knowundo.measure(tiny_model, Task("t", (), details={"unlearn": [filling, row], "retention": [row]}))
+    assert stored["unlearn"] == stored["retention"]
+
+
 def test_success_is_in_percent_and_perplexity_a_mean_over_texts() -> None:
     def splits(unlearn: list[float], retention: list[float]) -> dict[str, Any]:
         return {

@@ -54,6 +54,18 @@ def test_min_k_plus_plus_standardises_each_token_first() -> None:
     assert min_k_plus_plus_score(TEXT, SCORES) == pytest.approx((-18.0 - 7.0) / 2)
 
 
+def test_a_benchmark_may_look_at_another_share_of_the_tokens() -> None:
+    # 40 % of ten tokens; of the standardised ones -18, -7, -6 and -5 are lowest.
+    assert min_k_score(TEXT, SCORES, 0.4) == pytest.approx((-10.0 - 9.0 - 8.0 - 7.0) / 4)
+    assert min_k_plus_plus_score(TEXT, SCORES, 0.4) == pytest.approx((-18.0 - 7.0 - 6.0 - 5.0) / 4)
+    assert min_k_score(TEXT, SCORES, 0.39) == pytest.approx((-10.0 - 9.0 - 8.0) / 3), "rounded down, as published"
+    # The member has the lower minimum but the higher mean of its two lowest tokens.
+    member, other = ("a", scored(-6.0, -2.0, -2.0, -2.0, -2.0)), ("b", scored(-5.0, -5.0, -2.0, -2.0, -2.0))
+    for groups in ([([member], [other])], [([member], [other])] * 2):
+        assert membership_within(groups)["min_k"]["auc"] == 0.0
+        assert membership_within(groups, lowest=0.4)["min_k"]["auc"] == 1.0
+
+
 def test_a_model_certain_of_its_token_deviates_by_nothing() -> None:
     certain = TokenScores((0.0,), (0.0,), (0.0,))
     assert min_k_plus_plus_score(TEXT, certain) == 0.0

@@ -10,6 +10,8 @@ from statistics import median
 from lune.attacks.contract import AttackContext, Attempt, Curve, Finding
 from lune.attacks.outcome import usr_by_form
 from lune.chat import ChatFormat
+from lune.metrics.choice import SIGNIFICANCE
+from lune.metrics.lens_scores import LayerScores, best_layer_p, layer_scores
 from lune.metrics.logit_lens import LayerReading, first_token, logit_lens
 from lune.records import Fact, Probe
 
@@ -42,7 +44,8 @@ def run(context: AttackContext) -> Finding:
 
     The state read is that behind the base model's own words up to the fact; where these are not found, that behind the
     prompt. Only first tokens are seen, so of options that begin alike one is kept, the true answer before all others.
-    Each layer is an attack of its own; a fact without another option is not tried.
+    Each layer is an attack of its own; a fact without another option is not tried. What guessing gives is taken off in
+    ``lune.metrics.lens_scores``, by layer and for the best of them.
     """
     chat = context.shipped.chat
     asked = [_question(chat, fact, context) for fact in context.facts]
@@ -57,6 +60,7 @@ def run(context: AttackContext) -> Finding:
     points = [(float(layer), usr_by_form(context.facts, attempts)[_form(layer)]) for layer in range(len(after[0]))]
     given = sum(len(context.held_out.get(question.fact.id, ())) for question in asked)
     chance = sum(1 / (1 + len(question.alternates)) for question in asked) / len(asked)
+    scores, p_best = layer_scores(after, seed=context.seed), best_layer_p(after, seed=context.seed)
     return Finding(
         attempts,
         _attempts(asked, before),
@@ -66,11 +70,13 @@ def run(context: AttackContext) -> Finding:
         details={
             "note": "Of options that begin with the same token one was kept.",
             "median rank of the answer by layer": {"unlearned": _median_ranks(after), "base": _median_ranks(before)},
+            "against chance by layer": {"unlearned": scores, "base": layer_scores(before, seed=context.seed)},
+            "p of the best layer": p_best,
             "chance": chance,
             "alternates left out": given - sum(len(question.alternates) for question in asked),
             "facts not tried": len(context.facts) - len(asked),
         },
-        remark=f"Guessing alone gives {chance:.0%} in one layer, and more in the best of {len(points)}.",
+        remark=_remark(scores, chance, p_best),
     )
 
 
@@ -113,6 +119,18 @@ def _likeliest(fact: Fact, layer: LayerReading) -> str:
 def _median_ranks(readings: Sequence[Sequence[LayerReading]]) -> list[float]:
     """Return by layer the median over facts: one answer far down the vocabulary would be all of a mean."""
     return [median(layer["answer"]["rank"] for layer in facts) for facts in zip(*readings, strict=True)]
+
+
+def _remark(scores: Sequence[LayerScores], chance: float, p_best: float) -> str:
+    """Return what guessing gives, and whether the best layer is better than the best of so many guesses."""
+    best = max(scores, key=lambda layer: layer["picked"])
+    low, high = best["above_chance_interval"]
+    usual = "so many are unlikely" if p_best < SIGNIFICANCE else "so many are nothing unusual"
+    return (
+        f"Guessing alone gives {chance:.0%} in one layer, and more in the best of {len(scores)}: {usual} "
+        f"(p = {p_best:.2g}). On the scale from guessing, 0, to every fact read, 1, that layer stands at "
+        f"{best['above_chance']:.2f} (95 % interval {low:.2f} to {high:.2f})."
+    )
 
 
 def _form(layer: int) -> str:

@@ -85,7 +85,7 @@ def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
     """Return, of each ``val`` row, the share of label tokens that are the likeliest, and their mean log-probability.
 
     One teacher-forced pass over text, blank line and labels, without a chat template; the blank line counts among the
-    label tokens, as in the authors' code.
+    label tokens, as in the authors' code. A row whose text leaves no room for labels is left out.
     """
     return {split: _forced(model, task.details[split]) for split in SPLITS}
 
@@ -120,7 +120,8 @@ def _forced(model: LoadedModel, rows: Sequence[Row]) -> dict[str, list[float]]:
         lead = tuple(model.tokenizer(row["text"])["input_ids"])
         whole = tuple(model.tokenizer(row["text"] + SEPARATOR + row["labels"])["input_ids"])[:MOST_TOKENS]
         shared = next((at for at, (one, other) in enumerate(zip(lead, whole, strict=False)) if one != other), len(lead))
-        encoded.append(Encoded(whole[:shared], whole[shared:]))
+        if shared < len(whole):  # else the text alone fills what is read, and no label token is left to score
+            encoded.append(Encoded(whole[:shared], whole[shared:]))
     model.model.eval()
     scores = score(model.model, encoded, pad_id=model.pad_id, batch_size=_BATCH)
     return {

@@ -5,11 +5,11 @@ before each (teacher forcing), so one forward pass serves all texts:
 
     exact memorisation   (1 / n) sum_t [argmax p(. | y_<t) = y_t]     (Tirumala et al., arXiv 2205.10770)
     extraction strength  1 - k / n, with k the shortest prefix of the response after which every token is right
-                         (Carlini et al., arXiv 2012.07805, as a strength in Wang et al., arXiv 2407.10058 and
+                         (Carlini et al., arXiv 2012.07805, as a strength in Wang et al., arXiv 2406.09179 and
                          in open-unlearning)
 
 The end of turn is not counted, as in open-unlearning. One thing differs from it: where even the last token is wrong,
-k = n and the strength is 0; its loop ends at k = n - 1 and gives 1 / n.
+k = n and the strength is 0, as published; its loop ends at k = n - 1 and gives 1 / n.
 """
 
 from __future__ import annotations
