@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
@@ -27,13 +28,17 @@ def cell(out: Path, task: str, column: str, seed: int, *, protocol: dict[str, fl
          **scores: float | None) -> Path:  # fmt: skip
     """Write a cell with these scores and return its folder."""
     auc = scores.pop("mia_loss", 0.5)
+    known = scores.pop("known", 2)
+    counts = {"direct": known, "paraphrase": 6, "adversarial": 20, "neighbour": 5, "general": 9}
     folder = out / task / column / f"seed-{seed}"
     folder.mkdir(parents=True)
     record: dict[str, Any] = {
         "command": "lune bench made-up --data /home/somebody/data/made-up",
         "bench": {"benchmark": "made-up", "task": task, "column": column, "seed": seed, "options": {"n": 1},
                   "base_sha256": "abc"},
-        "metrics": {"after": {"usr": 1.0, "gur": 0.9, "gur_neighbour": 0.8, "mia": {"loss": {"auc": auc}}, **scores}},
+        "metrics": {"after": {"usr": 1.0, "gur": 0.9, "gur_neighbour": 0.8, "mia": {"loss": {"auc": auc}},
+                              "counts": counts, **scores}},
+        "facts": {"total": 3, "known": known, "list": []},
         "settings": {"model": "/home/somebody/.cache/lune/taught/12ab"},
         "hardware": {"cpu": "a processor", "cores": 2},
         "timings_s": {"total": 90.0},
@@ -96,8 +101,22 @@ def test_every_table_shows_the_neighbours_and_many_tasks_are_listed(tmp_path: Pa
     shown = grids(rows(read_cells([tmp_path])))
     assert [title for title, _ in shown] == ["made-up: all tasks", "made-up: task by task"]
     for _, (headings, lines) in shown:
-        assert "gur_neighbour" in [*headings, *(line[0] for line in lines)]
+        assert {"gur_neighbour", "known facts"} <= {*headings, *(line[0] for line in lines)}
     assert len(shown[1][1][1]) == 8
+
+
+def test_tables_say_how_many_known_facts_and_probes_stand_behind_the_shares(tmp_path: Path) -> None:
+    cell(tmp_path, "a", "lune", 0)
+    cell(tmp_path, "b", "lune", 0, known=1)
+    cell(tmp_path, "a", "lune", 1)
+    whole, first, _ = ({line[0]: line[1] for line in lines} for _, (_, lines) in grids(rows(read_cells([tmp_path]))))
+    assert (first["known facts"], first["probes: adversarial"], first["probes: neighbour"]) == ("2 of 3", "20", "5")
+    assert whole["known facts"] == "2-3 of 3-6", "of seed 1 only one task is there"
+    write_table([tmp_path], tmp_path / "out")
+    lines = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text().splitlines()))
+    assert {(line["known_facts"], line["facts"]) for line in lines if line["task"] == "b"} == {("1", "3")}
+    stored = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert stored[1]["counts"]["known_facts"] == [2, 2]
 
 
 def test_columns_stand_in_their_order(tmp_path: Path) -> None:

@@ -535,3 +535,36 @@ def test_figures_stand_any_data() -> None:
     points = falling.split('points="')[1].split('"')[0].split(" ")
     assert len(points) <= 402 and "e-" not in falling.split('points="')[1].split('"')[0]
     assert paired_bars("c", "bars", [Bar("x", None, 1.7)], None).count("<rect") == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("before", "The model before forgetting"), ("reference", "Taught on the retained part only")],
+)
+def test_a_bench_cell_without_unlearning_claims_no_method_verdict_or_negatives(
+    tmp_path: Path, column: str, said: str
+) -> None:
+    record = run_record() | {"bench": {"task": "made-up-1", "column": column, "seed": 2}, "training": None}
+    page, markdown, reader = report_of(make_run_folder(tmp_path, record=record))
+    for text in (reader.text(), markdown):
+        assert said in text and f"made-up-1 · {column} · seed 2" in text
+        for claim in (
+            "FORGOTTEN",
+            "Verdict",
+            "recipe lune",
+            "hreshold reached",
+            "Leak",
+            "USR 1.00 reaches",
+            "over-unl",
+        ):
+            assert claim not in text, claim
+    assert "Forgotten" not in page and "over-unl" not in page and "0.92" in page and "0.90" in page, "scores are shown"
+    assert reader.text("negatives") == "" and "## Negative examples" not in markdown
+    assert "| USR, unlearning success | 0.00 | 1.00 | 1.00 to 1.00 | – | – |" in markdown
+
+
+def test_a_bench_cell_in_which_something_was_forgotten_is_judged(tmp_path: Path) -> None:
+    record = run_record() | {"bench": {"task": "made-up-1", "column": "lune", "seed": 2}}
+    _, markdown, reader = report_of(make_run_folder(tmp_path, record=record))
+    assert "FORGOTTEN" in reader.text() and "## Verdict: FORGOTTEN" in markdown
+    assert "Cell: made-up-1 · lune · seed 2" in markdown and reader.text("negatives")

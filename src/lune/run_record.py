@@ -21,7 +21,7 @@ from lune.verdict import DEFAULT_THRESHOLDS, Verdict
 
 SCHEMA_VERSION = 1
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pydantic")
-NOTHING_TRAINED = "Nothing was trained: the model is as it was."
+NOTHING_TRAINED = "No adapter was trained: nothing was forgotten."
 OWN_MEMBERS = "Membership scores compare forget texts with texts of the same kind that were never taught."
 LIMITS = (
     "The base weights still know these facts. Whoever can remove the adapter, or has the base model, has them back.",

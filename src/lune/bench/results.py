@@ -29,9 +29,12 @@ OWN_SCORES = {
     "degenerate_rate": "degenerate answers",
 }
 """Scores of a run's record that a table shows, in its order, and what it calls them."""
+PROBE_COUNTS = ("paraphrase", "adversarial", "neighbour", "general")
+"""Probes that the shares are counted over, by kind, as a run's record has them; a direct one is there for each fact."""
 _TRAINED_LAST = {name: place for place, name in enumerate((BEFORE, "lune-paper", "lune"))}
 
 Values = dict[str, float | None]
+Counts = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Scored:
         scores: USR, APR, GUR, MIA and the others, by name.
         protocol: The benchmark's own scores.
         verdict: The verdict; empty where nothing was unlearned.
+        counts: ``facts``, ``known_facts`` and the probes of each kind that the scores rest on; what a record lacks is
+            not there.
     """
 
     benchmark: str
@@ -57,6 +62,7 @@ class Scored:
     scores: Values
     protocol: Values
     verdict: str
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ class Row:
         protocol: The benchmark's own scores.
         verdicts: How often each verdict came.
         cells: How many cells the row is made from.
+        counts: ``facts``, ``known_facts`` and the probes of each kind that the scores rest on, each for every seed, of
+            several tasks the sum.
     """
 
     benchmark: str
@@ -97,6 +105,7 @@ class Row:
     protocol: dict[str, Spread]
     verdicts: dict[str, int]
     cells: int
+    counts: dict[str, tuple[int, ...]]
 
 
 def read_cells(folders: Sequence[Path]) -> list[Scored]:
@@ -147,10 +156,17 @@ def read_cell(folder: Path) -> Scored:
             scores,
             dict(protocol),
             record["verdict"] if unlearned else "",
+            _counts(record.get("facts") or {}, after.get("counts") or {}),
         )
     except (KeyError, TypeError, AttributeError) as error:
         hint = "give folders that `lune bench` made"
         raise OutputError(f"{folder / RUN_RECORD} is not the record of a bench's cell: {error}.", hint=hint) from error
+
+
+def _counts(facts: Mapping[str, Any], probes: Mapping[str, int]) -> Counts:
+    named = {"facts": facts.get("total"), "known_facts": facts.get("known")}
+    named |= {kind: probes.get(kind) for kind in PROBE_COUNTS}
+    return {name: int(count) for name, count in named.items() if count is not None}
 
 
 def rows(cells: Iterable[Scored]) -> list[Row]:
@@ -200,6 +216,10 @@ def _row(benchmark: str, task: str, column: str, pairs: Sequence[tuple[Scored, V
         _spreads(seeds, [(cell.seed, cell.protocol) for cell, _ in pairs]),
         dict(sorted(verdicts.items())),
         len(pairs),
+        {
+            name: tuple(sum(cell.counts.get(name, 0) for cell, _ in pairs if cell.seed == seed) for seed in seeds)
+            for name in dict.fromkeys(name for cell, _ in pairs for name in cell.counts)
+        },
     )
 
 

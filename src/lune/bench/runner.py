@@ -278,6 +278,7 @@ def _shown(place: Place, outcome: RunOutcome) -> str:
         "general": after["gur_general"],
     }
     scores = "  ".join(f"{name} {'n/a' if value is None else f'{value:.3f}'}" for name, value in named.items())
+    scores += f"  {after['counts']['direct']} known facts"
     return scores if place.column in _ORDER else f"{outcome.verdict}  {scores}"
 
 

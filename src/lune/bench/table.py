@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lune.bench.plan import BEFORE, REFERENCE
-from lune.bench.results import ALL_TASKS, OWN_SCORES, Row, Spread, as_json, read_cells, rows
+from lune.bench.results import ALL_TASKS, OWN_SCORES, PROBE_COUNTS, Row, Spread, as_json, read_cells, rows
 from lune.outputs import refusals_named, write_json, write_text
 from lune.report.figures import Panel, Point, scatter
 
@@ -28,11 +28,11 @@ text { fill: #1b2127; } .strong { font-weight: 600; } .tick { fill: #56616c; }
 .mark-0 { fill: #1d5b80; } .mark-1 { fill: #ffffff; stroke: #a2521b; stroke-width: 1.5; }
 """
 _NOTES = (
-    "Mean ± standard deviation over seeds (sample deviation; none for one seed). `gur_neighbour` is the share of "
+    "Mean ± standard deviation over seeds (sample deviation; none for one seed). USR, APR and the verdict count the "
+    "facts that the model knew before: with few of them a share says little. `gur_neighbour` is the share of "
     "neighbouring facts kept: a method that forgets everything around has a high USR and a low `gur_neighbour`. An MIA "
     "AUC is to be that of the reference where there is one, and 0.5 where true answers are compared with wrong ones. "
-    "What `before` and `reference` "
-    "are is in the record of each cell."
+    "`before` is the model before forgetting, `reference` the one that was taught the retained part only."
 )
 Grid = tuple[list[str], list[list[str]]]
 """Headings and lines of a table."""
@@ -101,6 +101,8 @@ def _full(columns: Sequence[Row]) -> Grid:
     lines = [["seeds", *(", ".join(map(str, row.seeds)) for row in columns)]]
     if len({row.cells for row in columns}) > 1 or any(row.cells != len(row.seeds) for row in columns):
         lines.append(["cells", *(str(row.cells) for row in columns)])
+    lines.append(["known facts", *map(_facts, columns)])
+    lines += [[f"probes: {kind}", *(_count(row, kind) for row in columns)] for kind in PROBE_COUNTS]
     names = list(dict.fromkeys(name for row in columns for name in row.scores))
     for name in sorted(names, key=_order):
         lines.append([_title(name), *(_shown(row.scores.get(name)) for row in columns)])
@@ -111,11 +113,24 @@ def _full(columns: Sequence[Row]) -> Grid:
 
 
 def _compact(own: Sequence[Row]) -> Grid:
-    headings = ["task", "column", "seeds", *map(_title, MAIN)]
+    headings = ["task", "column", "seeds", "known facts", *map(_title, MAIN)]
     lines = [
-        [row.task, row.column, str(len(row.seeds)), *(_shown(row.scores.get(name)) for name in MAIN)] for row in own
+        [row.task, row.column, str(len(row.seeds)), _facts(row), *(_shown(row.scores.get(name)) for name in MAIN)]
+        for row in own
     ]
     return headings, lines
+
+
+def _facts(row: Row) -> str:
+    return f"{_count(row, 'known_facts')} of {_count(row, 'facts')}"
+
+
+def _count(row: Row, name: str) -> str:
+    """Return a count in each seed, as one number where all have the same."""
+    there = row.counts.get(name, ())
+    if not there:
+        return "n/a"
+    return str(min(there)) if min(there) == max(there) else f"{min(there)}-{max(there)}"
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -142,17 +157,19 @@ def _shown(spread: Spread | None) -> str:
 
 
 def as_csv(table: Sequence[Row]) -> str:
-    """Return the table as CSV, a line a score: whose score it is, mean, deviation, and the value of each seed."""
+    """Return the table as CSV, a line a score: whose it is, the facts behind it, mean, deviation, each seed's value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["benchmark", "task", "column", "kind", "score", "mean", "standard_deviation", "seeds", "values"])
+    place = ["benchmark", "task", "column", "kind", "score"]
+    writer.writerow([*place, "mean", "standard_deviation", "seeds", "values", "known_facts", "facts"])
     for row in table:
         for kind, scores in (("own", row.scores), ("protocol", row.protocol)):
             for name, spread in scores.items():
                 deviation = "" if spread.deviation is None else spread.deviation
                 values = " ".join(map(str, spread.values))
                 place = [row.benchmark, row.task, row.column, kind, name]
-                writer.writerow([*place, spread.mean, deviation, len(spread.values), values])
+                facts = [_count(row, "known_facts"), _count(row, "facts")]
+                writer.writerow([*place, spread.mean, deviation, len(spread.values), values, *facts])
     return text.getvalue()
 
 

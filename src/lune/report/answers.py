@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lune.report.folder import Row, items, mapping, text
 from lune.report.wording import KIND_WORDS
@@ -28,6 +28,16 @@ BROKEN = Outcome("broken", "Broken", "bad")
 KEPT = Outcome("kept", "Kept", "good")
 WRONG = Outcome("wrong", "Wrong before too")
 GAINED = Outcome("gained", "Right only now")
+UNJUDGED_LABELS = {
+    "leak": "Gives the answer",
+    "forgotten": "Not given",
+    "silent": "Not given",
+    "broken": "Right only before",
+    "kept": "Right",
+    "wrong": "Wrong",
+    "gained": "Right only after",
+}
+"""What the outcomes are called where nothing was forgotten: neither a success nor a failure."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +104,20 @@ def outcome_of(*, must_forget: bool, correct_before: bool, correct_after: bool) 
     return GAINED if correct_after else WRONG
 
 
-def read_answers(rows: Sequence[Row], unknown_facts: frozenset[str]) -> tuple[Answer, ...]:
-    """Return the probes of ``rows``, those that must be forgotten first, in the order of the kinds."""
+def read_answers(rows: Sequence[Row], unknown_facts: frozenset[str], *, unlearned: bool = True) -> tuple[Answer, ...]:
+    """Return the probes of ``rows``, those that must be forgotten first, in the order of the kinds.
+
+    Args:
+        rows: Lines of probes.jsonl.
+        unknown_facts: Ids of the facts that the model did not know.
+        unlearned: Whether anything was to be forgotten; where not, an answer is no leak and none is called forgotten.
+    """
     order = {kind: position for position, kind in enumerate(KIND_WORDS)}
     answers = [_read_answer(row, unknown_facts) for row in rows if row.get("split", "test") == "test"]
+    if not unlearned:
+        answers = [
+            replace(each, outcome=Outcome(each.outcome.key, UNJUDGED_LABELS[each.outcome.key])) for each in answers
+        ]
     return tuple(sorted(answers, key=lambda answer: order.get(answer.kind, len(order))))
 
 

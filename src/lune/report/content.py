@@ -15,6 +15,7 @@ from lune.report.wording import (
     CHECK_NAMES,
     KIND_WORDS,
     MIA_NAMES,
+    NOT_UNLEARNED,
     PRIMARY_SCORES,
     SECONDARY_SCORES,
     VERDICT_TONES,
@@ -100,9 +101,13 @@ class KindSummary:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything the report shows. Empty parts are left out of it."""
+    """Everything the report shows. Empty parts are left out of it.
+
+    ``unlearned`` is False for a bench's cells in which nothing was forgotten; ``verdict`` says what the model is then.
+    """
 
     title: str
+    unlearned: bool
     headline: Pairs
     verdict: str
     meaning: str
@@ -141,18 +146,23 @@ def build_content(folder: StoredRun) -> ReportContent:
     metrics = mapping(run.get("metrics"))
     before, after = mapping(metrics.get("before")), mapping(metrics.get("after"))
     training = mapping(run.get("training"))
-    answers = read_answers(folder.probes, fact_ids_unknown(facts))
+    cell = mapping(run.get("bench"))
+    stands_for = NOT_UNLEARNED.get(text(cell.get("column")))
+    unlearned = stands_for is None
+    answers = read_answers(folder.probes, fact_ids_unknown(facts), unlearned=unlearned)
     known, total = number(facts.get("known")), number(facts.get("total"))
     model = text(mapping(run.get("model")).get("id"))
     verdict = text(run.get("verdict")) or "NO VERDICT"
+    named = f": {model}" if model else ""
     return ReportContent(
-        title=f"Unlearning report{f': {model}' if model else ''}",
-        headline=_headline(run, model, known, total),
-        verdict=verdict,
-        meaning=verdict_meaning(verdict),
-        tone=VERDICT_TONES.get(verdict, "warn"),
-        reasons=tuple(text(reason) for reason in items(run.get("verdict_reasons"))),
-        primary=_scores(PRIMARY_SCORES, before, after, mapping(run.get("thresholds"))),
+        title=f"Unlearning report{named}" if unlearned else f"Benchmark cell without unlearning{named}",
+        unlearned=unlearned,
+        headline=_headline(run, model, known, total, unlearned=unlearned),
+        verdict=stands_for[0] if stands_for else verdict,
+        meaning=stands_for[1] if stands_for else verdict_meaning(verdict),
+        tone=VERDICT_TONES.get(verdict, "warn") if unlearned else "plain",
+        reasons=tuple(text(reason) for reason in items(run.get("verdict_reasons"))) if unlearned else (),
+        primary=_scores(PRIMARY_SCORES, before, after, mapping(run.get("thresholds")) if unlearned else None),
         secondary=_secondary_scores(before, after),
         membership=_membership(mapping(before.get("mia")), mapping(after.get("mia"))),
         attacks=_attacks(before, after, answers),
@@ -162,27 +172,29 @@ def build_content(folder: StoredRun) -> ReportContent:
         facts_total=None if total is None else int(total),
         kinds=_kinds(answers),
         answers=answers,
-        negatives=tuple(_negative(row) for row in folder.negatives),
+        negatives=tuple(_negative(row) for row in folder.negatives) if unlearned else (),
         negative_origins=_tally(folder.negatives, "origin"),
-        rejected=tuple(
-            Rejected(*(text(row.get(key)) for key in ("fact_id", "alternate", "origin", "reason")))
-            for row in folder.rejected
-        ),
+        rejected=tuple(_rejected(row) for row in folder.rejected) if unlearned else (),
         rejected_reasons=_tally(folder.rejected, "reason"),
         history=folder.history,
         training=_pairs(training),
         best_step=number(training.get("best_step")),
         checks=_checks(mapping(run.get("checks"))),
-        record=_record(run),
+        record=_record(run, unlearned=unlearned),
         limits=tuple(text(limit) for limit in items(run.get("limits"))),
     )
 
 
-def _headline(run: Row, model: str, known: float | None, total: float | None) -> Pairs:
+def _headline(run: Row, model: str, known: float | None, total: float | None, *, unlearned: bool) -> Pairs:
     method, recipe = text(run.get("method")), text(run.get("recipe"))
+    cell = mapping(run.get("bench"))
     pairs = [
         ("Model", model),
-        ("Method", f"{method} (recipe {recipe})" if method and recipe else method or recipe),
+        (
+            "Cell",
+            f"{text(cell.get('task'))} · {text(cell.get('column'))} · seed {text(cell.get('seed'))}" if cell else "",
+        ),
+        ("Method", (f"{method} (recipe {recipe})" if method and recipe else method or recipe) if unlearned else ""),
         ("Facts", f"{known:g} of {total:g} known before" if known is not None and total is not None else ""),
         ("Made", show_time(text(run.get("created")))),
     ]
@@ -305,6 +317,10 @@ def _negative(row: Row) -> Negative:
     )
 
 
+def _rejected(row: Row) -> Rejected:
+    return Rejected(*(text(row.get(key)) for key in ("fact_id", "alternate", "origin", "reason")))
+
+
 def _tally(rows: Iterable[Row], key: str) -> dict[str, int]:
     """Return how often each value of ``key`` occurs, the most frequent first."""
     return dict(Counter(text(row.get(key)) or "not given" for row in rows).most_common())
@@ -318,8 +334,11 @@ def _checks(checks: Row) -> Pairs:
     return tuple((CHECK_NAMES.get(key, show_key(key)), show_value(value)) for key, value in checks.items())
 
 
-def _record(run: Row) -> dict[str, Pairs]:
-    """Return the tables of the run record: what is needed to judge it and to run it again."""
+def _record(run: Row, *, unlearned: bool) -> dict[str, Pairs]:
+    """Return the tables of the run record: what is needed to judge it and to run it again.
+
+    Settings of unlearning are left out where they decided nothing.
+    """
     model = mapping(run.get("model"))
     timings = mapping(run.get("timings_s"))
     memory = number(run.get("peak_memory_mb"))
@@ -334,6 +353,7 @@ def _record(run: Row) -> dict[str, Pairs]:
         "Hardware": _pairs(mapping(run.get("hardware"))),
         "Versions": tuple((name, show_value(version)) for name, version in mapping(run.get("versions")).items()),
         "Seeds": _pairs(mapping(run.get("seeds"))),
-        "Settings": tuple((name, show_value(value)) for name, value in mapping(run.get("settings")).items()),
     }
+    if unlearned:
+        tables["Settings"] = tuple((name, show_value(value)) for name, value in mapping(run.get("settings")).items())
     return {name: pairs for name, pairs in tables.items() if pairs}

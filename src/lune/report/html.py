@@ -49,7 +49,7 @@ def render_html(content: ReportContent) -> str:
         attack_figure=_attack_figure(content),
         further_figure=_further_figure(content),
         curves=_curves(content),
-        threats=threats(wording.THREATS, content.further),
+        threats=threats(wording.THREATS, content.further) if content.unlearned else (),
         notice=wording.CONTENT_NOTICE,
         chance_band=wording.CHANCE_BAND,
     )

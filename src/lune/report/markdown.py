@@ -29,14 +29,14 @@ def render_markdown(content: ReportContent) -> str:
     """Return the short report as text."""
     lines = [f"# {_plain(content.title)}", ""]
     lines += [f"- {name}: {_plain(value)}" for name, value in content.headline]
-    lines += ["", f"## Verdict: {_plain(content.verdict)}", "", content.meaning]
+    lines += ["", f"## {'Verdict: ' if content.unlearned else ''}{_plain(content.verdict)}", "", content.meaning]
     lines += _bullets(content.reasons)
     lines += _scores(content)
     lines += _membership(content)
     lines += _facts(content)
     lines += _attacks(content)
     lines += _further(content)
-    lines += _problems(content)
+    lines += _problems(content) if content.unlearned else []
     lines += _negatives(content)
     if content.training or content.checks:
         lines += ["", "## Training", ""]
@@ -46,7 +46,8 @@ def render_markdown(content: ReportContent) -> str:
         lines += [f"- {_plain(key)}: {_plain(value)}" for key, value in pairs]
     lines += ["", "## Limits", "", CONTENT_NOTICE]
     lines += _bullets(content.limits)
-    lines += _table(("Who", "Can they still get at the facts?"), threats(THREATS, content.further))
+    if content.unlearned:
+        lines += _table(("Who", "Can they still get at the facts?"), threats(THREATS, content.further))
     return "\n".join(lines) + "\n"
 
 
@@ -73,10 +74,16 @@ def _membership(content: ReportContent) -> list[str]:
     if not content.membership:
         return []
     rows = [
-        (score.name, show_score(score.auc_before), show_score(score.auc_after), mia_reading(score.auc_after))
+        (
+            score.name,
+            show_score(score.auc_before),
+            show_score(score.auc_after),
+            mia_reading(score.auc_after) if content.unlearned else MISSING,
+        )
         for score in content.membership
     ]
     note = f"AUC 0.5 is a coin toss (called so within {CHANCE_BAND}). Below it is over-unlearning, not success."
+    note = note if content.unlearned else "AUC 0.5 is a coin toss."
     return ["", "## Membership inference", "", note, *_table(("Attack", "AUC before", "AUC after", "Reading"), rows)]
 
 
@@ -95,7 +102,7 @@ def _facts(content: ReportContent) -> list[str]:
         )
         for fact in content.facts
     ]
-    return ["", "## Facts", *_table(("Fact", "Prompt", "Answer", "Known before", "Says now", "Leaking probes"), rows)]
+    return ["", "## Facts", *_table(("Fact", "Prompt", "Answer", "Known before", "Says now", _giving(content)), rows)]
 
 
 def _attacks(content: ReportContent) -> list[str]:
@@ -105,7 +112,11 @@ def _attacks(content: ReportContent) -> list[str]:
         (attack.name, show_score(attack.before), show_score(attack.after), f"{attack.leaks} of {attack.probes}")
         for attack in content.attacks
     ]
-    return ["", "## Attacks rejected", *_table(("Attack", "Before", "After", "Leaking probes"), rows)]
+    return ["", "## Attacks rejected", *_table(("Attack", "Before", "After", _giving(content)), rows)]
+
+
+def _giving(content: ReportContent) -> str:
+    return "Leaking probes" if content.unlearned else "Probes that give the answer"
 
 
 def _further(content: ReportContent) -> list[str]:

@@ -23,6 +23,20 @@ VERDICT_MEANINGS = {
     "NOT KNOWN BEFORE": "The base model did not give these answers to begin with: there was nothing to forget, and "
     "nothing is shown by its not answering now.",
 }
+# Cells of a bench in which nothing was forgotten, by column: what the model is, and how the report is to be read.
+NOT_UNLEARNED = {
+    "before": (
+        "The model before forgetting",
+        "Nothing was forgotten here: this is the model that the benchmark's other cells start from, asked what they "
+        "are asked. Before and after are the same model, so there is no verdict.",
+    ),
+    "reference": (
+        "Taught on the retained part only",
+        "Nothing was forgotten here: this model was never taught what the benchmark's other cells are to forget. "
+        "Before is the model that was taught everything, after is this one. It shows what perfect forgetting could "
+        "look like, so there is no verdict.",
+    ),
+}
 NO_VERDICT_MEANING = "The run record holds no verdict that this report knows; read the scores below."
 # The tone picks a colour and a mark; the verdict's own words always stand beside them.
 VERDICT_TONES = {"FORGOTTEN": "good", "PARTLY": "warn", "DAMAGED": "bad", "NOT KNOWN BEFORE": "warn"}
