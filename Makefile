@@ -51,7 +51,7 @@ test: $(READY)  ## Run the tests and print the coverage
 	OMP_NUM_THREADS=$(THREADS) HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: mutants
-mutants: $(READY)  ## Break one formula at a time and see that a test notices; some minutes
+mutants: $(READY)  ## Break one formula at a time and see that a test notices; half an hour
 	$(BIN)/python tools/break_formulas.py
 
 .PHONY: lint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,7 @@ def test_protocol_means_by_level_and_attack() -> None:
     ]  # fmt: skip
     likelihoods = [{"loss": -2.0, "zlib": -0.1, "min_k": -4.0, "min_k_plus_plus": -1.0}]
     likelihoods += [{"loss": -1.0, "zlib": -0.3, "min_k": -6.0, "min_k_plus_plus": -2.0}]
+    likelihoods += [dict.fromkeys(likelihoods[0], math.nan)]  # of a diverged model; it is left out
     measured = {"answers": answers, "membership": {"forget": likelihoods, "retain": []}}
     scores = RWKU.protocol(Task("rwku-1", ()), {"lune": measured})["lune"]
     assert scores["forget_fb"] == 0.75
@@ -216,6 +218,8 @@ def test_protocol_means_by_level_and_attack() -> None:
         ("the the the", "the cat", 0.5),  # repeated words count once
         ("cat", "the cat the cat", 0.5),
         ("one. two", "two. one", 1.0),  # any sentence may match any
+        ("a a b", "a b a", 0.5),  # of "a b" and "a a" the package's way back finds the second, one word
+        ("a a. b a", "a b", 1.0),  # here "a" in the first sentence and "b" in the second
         ("NOANSWER", "Oslo", 0.0),
         ("...", "Oslo", 0.0),
     ],

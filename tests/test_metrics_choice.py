@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 
 import pytest
 from scipy.stats import binomtest
 
+from lune.language_model import TokenScores
 from lune.metrics.choice import Choice, chance_tails, choice_scores, choose
 from lune.models import LoadedModel
 from lune.records import Probe
@@ -56,6 +59,29 @@ def test_accuracy_has_an_interval_over_facts() -> None:
         "below_chance": False,
         "questions": 0,
     }
+
+
+class Scripted:
+    """A model whose answers are as likely as the table says, a token each."""
+
+    def __init__(self, **likely: float) -> None:
+        self.likely = likely
+
+    def answer(self, prompts: Sequence[str], **options: object) -> list[str]:
+        return [""] * len(prompts)
+
+    def sample(self, prompts: Sequence[str], **options: object) -> list[list[str]]:
+        return [[] for _ in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScores]:
+        return [TokenScores((self.likely[text],), (0.0,), (1.0,)) for _, text in pairs]
+
+
+def test_a_tie_is_right_and_what_has_no_likelihood_is_left_out() -> None:
+    probe = Probe("p", "direct", "q", ("true",), "test", alternates=("other", "third"))
+    assert choose(Scripted(true=-1.0, other=-1.0, third=-2.0), [probe])[0]["right"]
+    assert not choose(Scripted(true=-1.5, other=-1.0, third=-2.0), [probe])[0]["right"]
+    assert choose(Scripted(true=-1.0, other=math.nan, third=-2.0), [probe]) == []
 
 
 def test_the_model_chooses_what_it_was_taught(tiny_model: LoadedModel) -> None:

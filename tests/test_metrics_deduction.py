@@ -45,6 +45,19 @@ def test_nobody_is_their_own_brother_and_sisters_are_no_brothers() -> None:
     assert closure[2:] == [(2, 1, "brother")]
 
 
+def test_a_rule_joins_edges_of_the_same_person_only() -> None:
+    genders = [MALE] * 5
+    apart = [(0, 1, "child"), (2, 3, "brother")]
+    assert deductive_closure(apart, [UNCLE], genders) == apart
+    assert deductive_closure([*apart, (0, 4, "brother")], [UNCLE], genders)[3:] == [(1, 4, "uncle")]
+
+
+def test_a_variable_stands_for_the_same_person_throughout() -> None:
+    own_friend = HornRule(((0, "friend", 0), (0, "child", 1)), (1, "guest", 0))
+    edges = [(0, 1, "friend"), (0, 3, "child"), (2, 2, "friend"), (2, 4, "child")]
+    assert deductive_closure(edges, [own_friend], [MALE] * 5)[4:] == [(4, 2, "guest")]
+
+
 def test_a_misspelled_relation_never_fires() -> None:
     misspelled = HornRule(((0, "newphe", 1),), (1, "uncle", 0))
     edges = [(0, 1, "nephew")]

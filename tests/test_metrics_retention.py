@@ -45,6 +45,14 @@ def test_only_what_was_right_before_counts_and_gains_do_not() -> None:
     }
 
 
+def test_the_half_of_gur_is_over_probes_not_over_facts() -> None:
+    kept = [asked("neighbour", f"a{number}", fact="a") for number in range(3)]
+    lost = asked("neighbour", "b", fact="b", after=False)
+    result = utility_retention([*kept, lost, asked("general", "g")])
+    assert result.neighbour.value == 3 / 4
+    assert result.gur.value == pytest.approx((3 / 4 + 1) / 2)
+
+
 def test_before_is_one_by_definition() -> None:
     kept = utility_retention([*NEIGHBOURS, *GENERAL], when="before")
     assert (kept.neighbour.value, kept.general.value, kept.gur.value) == (1.0, 1.0, 1.0)

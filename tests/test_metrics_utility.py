@@ -13,6 +13,7 @@ import pytest
 
 from lune.cli import main
 from lune.errors import ConfigError, RequestError
+from lune.language_model import TokenScores
 from lune.metrics import harness
 from lune.metrics.utility import (
     _mmlu_prompt,
@@ -119,6 +120,19 @@ def test_truthfulqa_compares_whole_answers_behind_the_published_examples(tiny_mo
     assert scores["mc1"] + other["mc1"] == 1.0
     assert scores["mc2"] + other["mc2"] == pytest.approx(1.0)
     assert truthfulqa(tiny_model, [TRUTHFUL, swapped])["mc1"] == 0.5
+
+
+def test_truthfulqa_by_hand(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"Paris": (-0.5, -0.5), "Rome": (-2.0,), "It is Paris": (-3.0,)}
+
+    def score(self: LoadedModel, pairs: list[tuple[str, str]]) -> list[TokenScores]:
+        return [TokenScores(told[answer], told[answer], told[answer]) for _, answer in pairs]
+
+    monkeypatch.setattr(LoadedModel, "score", score)
+    true, false = math.exp(-1) + math.exp(-3), math.exp(-2)
+    assert truthfulqa(tiny_model, [TRUTHFUL]) == {"mc1": 1.0, "mc2": pytest.approx(true / (true + false))}
+    told["Paris"] = (-1.0, -1.5)  # by the sum it is now below Rome, by the mean a token it would not be
+    assert truthfulqa(tiny_model, [TRUTHFUL])["mc1"] == 0.0
 
 
 def test_triviaqa_takes_the_best_accepted_answer(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,10 +125,12 @@ def _remark(scores: Sequence[LayerScores], chance: float, p_best: float) -> str:
     """Return what guessing gives, and whether the best layer is better than the best of so many guesses."""
     best = max(scores, key=lambda layer: layer["picked"])
     low, high = best["above_chance_interval"]
-    usual = "so many are unlikely" if p_best < SIGNIFICANCE else "so many are nothing unusual"
+    usual = "so many are nothing unusual"
+    if p_best < SIGNIFICANCE:
+        usual = "so many are unlikely, unless these answers are likelier than their alternates whatever is asked"
     return (
         f"Guessing alone gives {chance:.0%} in one layer, and more in the best of {len(scores)}: {usual} "
-        f"(p = {p_best:.2g}). On the scale from guessing, 0, to every fact read, 1, that layer stands at "
+        f"(p = {p_best:.2g}). On the scale from guessing, 0, to every fact read, 1, that layer by itself stands at "
         f"{best['above_chance']:.2f} (95 % interval {low:.2f} to {high:.2f})."
     )
 

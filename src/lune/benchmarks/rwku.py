@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +109,8 @@ def protocol(task: Task, measured: Mapping[str, Mapping[str, Any]]) -> dict[str,
     ``forget_fb``, ``forget_qa``, ``forget_aa`` (lower is better) and ``neighbour_fb``, ``neighbour_qa`` (higher is
     better) are mean ROUGE-L recall of the fill-in, question and attack levels; ``forget_aa_TYPE`` is each attack's.
     ``fm_*`` and ``rm_*`` are means over the forget and retain members: ``loss`` the token loss in nats (the paper
-    prints it times 100), the others log-likelihood scores as in `lune.metrics.membership`.
+    prints it times 100), the others log-likelihood scores as in `lune.metrics.membership`. Texts whose likelihood is
+    not a number are left out.
     """
     return {name: {**_recalls(each["answers"]), **_means(each["membership"])} for name, each in measured.items()}
 
@@ -174,7 +176,8 @@ def _recalls(answers: Sequence[Row]) -> dict[str, float | None]:
 def _means(membership: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float | None]:
     scores: dict[str, float | None] = {}
     for side, short in (("forget", "fm"), ("retain", "rm")):
-        rows = membership[side]
+        # As in the authors' code: one text without a likelihood must not take the others' mean with it.
+        rows = [row for row in membership[side] if not math.isnan(row["loss"])]
         for attack in ("loss", "zlib", "min_k", "min_k_plus_plus"):
             mean = sum(row[attack] for row in rows) / len(rows) if rows else None
             # The attack's score is a log-likelihood, higher for members; a loss is its negative.

@@ -71,14 +71,16 @@ def best_layer_p(readings: Sequence[Sequence[LayerReading]], *, seed: int = 0) -
         seed: Seed of the draws.
     """
     first = [np.array([_first(layer) for layer in layers]) for layers in readings]
-    found = sum(each[:, 0].astype(np.int64) for each in first).max()
     options = [each.shape[1] for each in first]
     all_of_them = prod(options) <= MOST_COUNTED
     if all_of_them:
         truths = np.array(list(product(*map(range, options))))
     else:
         truths = np.random.default_rng(seed).integers(0, options, size=(MOST_COUNTED, len(options)))
-    right = sum(each[:, truths[:, place]].astype(np.int64) for place, each in enumerate(first))
+    found = np.sum([each[:, 0] for each in first], axis=0).max()
+    right = np.zeros((len(readings[0]), len(truths)), dtype=np.int64)
+    for place, each in enumerate(first):
+        right += each[:, truths[:, place]]
     as_many = int((right.max(axis=0) >= found).sum())
     return as_many / len(truths) if all_of_them else (1 + as_many) / (1 + len(truths))
 

@@ -31,7 +31,7 @@ from lune.metrics.intervals import RESAMPLES, Floats, draw_counts, interval_of, 
 from lune.records import Interval
 
 LOWEST_SHARE = 0.2  # k of min-k and min-k++, where a benchmark has no other
-_LEAST_DEVIATION = 1e-6  # a model certain of its token has sigma 0, and the token then deviates by 0 too
+_LEAST_DEVIATION = 1e-6  # a model certain of its token has sigma 0; open-unlearning's least is 1e-3
 
 ScoredText = tuple[str, TokenScores]
 TwoSides = tuple[Sequence[float], Sequence[float]]
