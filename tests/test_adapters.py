@@ -17,7 +17,7 @@ from architectures import CONFIGS, make_random
 from lune import adapters
 from lune.builtin import UPSTREAM_ID
 from lune.errors import ConfigError, ModelError, RunError
-from lune.models import LoadedModel
+from lune.models import LoadedModel, load_model
 from lune.settings import BUILT_IN_MODEL, AdapterKind, resolve
 from tiny import CAPITALS, question
 
@@ -90,6 +90,24 @@ def test_a_keyed_adapter_holds_the_keys_and_trains_b_alone(tiny_model: LoadedMod
     assert tiny_model.model.peft_config["default"].lora_alpha == 2, "so that the update is B A x itself"
 
 
+def test_modules_may_have_different_numbers_of_keys(tiny_folder: Path, tmp_path: Path) -> None:
+    loaded = load_model(str(tiny_folder), dtype="float32")
+    keys = {name: a[:rows] for (name, a), rows in zip(keys_for(loaded, 3).items(), (3, 1), strict=True)}
+    adapters.attach(loaded, resolve({}), keys)
+    assert adapters.rank(loaded.model) == 3
+    layers = {name: loaded.model.base_model.model.get_submodule(name) for name in keys}
+    assert [layer.scaling["default"] for layer in layers.values()] == [1.0, 1.0], "the update is B A x itself"
+    assert [layer.lora_B["default"].weight.shape[1] for layer in layers.values()] == [3, 1]
+    move(loaded.model)
+    prompts = ["What is the capital of France?", "What is the capital of Japan?"]
+    expected = loaded.score([(prompt, "Paris") for prompt in prompts])
+    adapters.save(loaded.model, tmp_path / "adapter")
+    again = adapters.reload(load_model(str(tiny_folder), dtype="float32"), tmp_path / "adapter")
+    assert again.score([(prompt, "Paris") for prompt in prompts]) == expected
+    merged = adapters.merged(again).score([(prompt, "Paris") for prompt in prompts])
+    assert merged[0].log_probs == pytest.approx(expected[0].log_probs, abs=1e-4)
+
+
 def test_the_papers_recipe_trains_both_factors_of_all_projections_with_dropout(tiny_model: LoadedModel) -> None:
     settings = resolve({"recipe": "lune-paper"})
     adapters.attach(tiny_model, settings, None)
@@ -120,7 +138,7 @@ def test_the_seed_decides_the_start(tiny_folder: Path) -> None:
     [
         ("all", 3, AdapterKind.KEYED, [0, 1, 2]),
         ("auto", 3, AdapterKind.LORA, [0, 1, 2]),
-        ("auto", 30, AdapterKind.KEYED, list(range(2, 18))),
+        ("auto", 30, AdapterKind.KEYED, list(range(2, 26))),
         ("auto", 1, AdapterKind.KEYED, [0]),
         ("auto", 2, AdapterKind.KEYED, [0, 1]),
         ("top:2", 5, AdapterKind.LORA, [3, 4]),

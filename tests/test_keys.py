@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from architectures import CONFIGS, make_random
 from lune import adapters, keys
-from lune.keys import OTHERS_WEIGHT, RIDGE, KeyContext, key_context, whitened_keys
+from lune.evaluation import RememberedAnswers
+from lune.keys import RIDGE, KeyContext, KeySet, key_context, whitened_keys
 from lune.models import LoadedModel
-from tiny import CAPITALS, question
+from lune.preparation import prepare
+from lune.settings import resolve
+from lune.training import adapter_keys
+from tiny import CAPITALS, fact, question
 
 COUNTRIES = list(CAPITALS)
 
@@ -75,7 +81,7 @@ def test_keys_are_the_ridge_regression_on_what_a_plain_forward_pass_reads(family
     modules = adapters.down_projections(loaded.model, [0, 1])
     other = key_context(loaded, "Nice", "Name a colour of Nice.")
     assert other is not None
-    made = whitened_keys(loaded, modules, contexts, texts, [other])
+    made = whitened_keys(loaded, [KeySet(modules, contexts, [other], 0.3)], texts)
     assert list(made) == modules
     name = modules[1]
     read = [inputs(loaded, name, context.row.ids)[context.position] for context in contexts]
@@ -91,7 +97,7 @@ def test_keys_are_the_ridge_regression_on_what_a_plain_forward_pass_reads(family
     apart = inputs(loaded, name, other.row.ids)[other.position]
     # Every context of a subject counts by its share in the subject's mean; France has two, Lyon one.
     own_moment = (read[0].outer(read[0]) + read[1].outer(read[1])) / 2 + read[2].outer(read[2])
-    expected = torch.linalg.solve(moment + OTHERS_WEIGHT * apart.outer(apart) + own_moment, means.T).T
+    expected = torch.linalg.solve(moment + 0.3 * apart.outer(apart) + own_moment, means.T).T
     expected /= (expected * means).sum(-1, keepdim=True)
     torch.testing.assert_close(made[name].double(), expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))
     torch.testing.assert_close((made[name].double() * means).sum(-1), torch.ones(2).double(), rtol=1e-3, atol=0)
@@ -105,7 +111,7 @@ def test_a_key_answers_its_subject_and_hardly_any_other(tiny_model: LoadedModel)
 
     name = adapters.down_projections(tiny_model.model, [0])[0]
     texts = [tiny_model.chat.encode(question(country), f"It is {CAPITALS[country]}.") for country in COUNTRIES[2:]]
-    made = whitened_keys(tiny_model, [name], [context("France"), context("Germany")], texts)[name].double()
+    made = whitened_keys(tiny_model, [KeySet([name], [context("France"), context("Germany")])], texts)[name].double()
     for row, country in enumerate(("France", "Germany")):
         response = [
             float(made[row] @ inputs(tiny_model, name, context(other).row.ids)[context(other).position])
@@ -121,7 +127,7 @@ def test_a_subject_in_the_prefix_that_all_prompts_share_is_read_there() -> None:
     prompts = ["France: which city leads it?", "France: which colours has its flag of old?"]
     contexts = [context for prompt in prompts if (context := key_context(loaded, "France", prompt))]
     name = adapters.down_projections(loaded.model, [0])[0]
-    made = whitened_keys(loaded, [name], contexts, [loaded.chat.encode("Name a colour.")])[name][0].double()
+    made = whitened_keys(loaded, [KeySet([name], contexts)], [loaded.chat.encode("Name a colour.")])[name][0].double()
     for context in contexts:
         assert float(made @ inputs(loaded, name, context.row.ids)[context.position]) == pytest.approx(1, abs=1e-2)
 
@@ -133,15 +139,61 @@ def test_wide_models_take_several_passes_with_the_same_result(
     assert context is not None
     modules = adapters.down_projections(tiny_model.model, [0, 1])
     texts = [tiny_model.chat.encode(question("Japan"))]
-    once = whitened_keys(tiny_model, modules, [context], texts)
+    once = whitened_keys(tiny_model, [KeySet(modules, [context])], texts)
     monkeypatch.setattr(keys, "MOMENT_BYTES", 1)
-    twice = whitened_keys(tiny_model, modules, [context], texts)
+    twice = whitened_keys(tiny_model, [KeySet(modules, [context])], texts)
     assert all(torch.equal(once[name], twice[name]) for name in modules)
+
+
+def test_sets_of_keys_are_made_as_each_alone_and_places_of_one_row_are_told_apart(tiny_model: LoadedModel) -> None:
+    low, high = adapters.down_projections(tiny_model.model, [0, 1])
+    subject = key_context(tiny_model, "France", question("France"))
+    assert subject is not None
+    row = tiny_model.chat.encode(question("France"), "The capital of France is Paris.")
+    places = [KeyContext(f"key {place}", row, place) for place in (len(row.prompt) - 1, len(row.prompt) + 4)]
+    texts = [tiny_model.chat.encode(question(country), CAPITALS[country]) for country in COUNTRIES[2:6]]
+    sets = [KeySet([low], [subject]), KeySet([high], places)]
+    made = whitened_keys(tiny_model, sets, texts)
+    assert (made[low].shape[0], made[high].shape[0]) == (1, 2)
+    for keys_alone in sets:
+        for name, a in whitened_keys(tiny_model, [keys_alone], texts).items():
+            torch.testing.assert_close(made[name], a, rtol=1e-4, atol=1e-5)
+    read = inputs(tiny_model, high, row.ids)[[place.position for place in places]]
+    torch.testing.assert_close(made[high].double() @ read.T, torch.eye(2).double(), rtol=0, atol=0.2)
+
+
+def test_answers_are_keys_where_the_true_one_would_begin(tiny_model: LoadedModel) -> None:
+    facts = [fact("France"), fact("Japan")]
+    prepared = prepare(facts, RememberedAnswers(tiny_model), resolve({"anchors": 20}))
+    contexts = adapter_keys._answers(tiny_model, prepared)
+    assert {context.owner for context in contexts} == {each.id for each in facts}
+    answers = {each.id: each.answer for each in facts}
+    negatives = {
+        tiny_model.chat.encode(each.prompt, each.response): each for each in prepared.made.negatives if each.alternate
+    }
+    for context in contexts:
+        end = context.position + 1 - len(context.row.prompt)
+        negative = negatives[context.row]
+        true = negative.response.replace(negative.alternate, answers[context.owner])
+        wanted = tiny_model.chat.encode(negative.prompt, true).response
+        assert context.row.response[:end] == wanted[:end], "up to here both say the same"
+        assert context.row.response[end] != wanted[end], "and here they part"
+
+
+def test_without_a_wrong_answer_in_the_true_ones_place_all_keys_are_subjects(tiny_model: LoadedModel) -> None:
+    settings = resolve({"anchors": 20})
+    prepared = prepare([fact("France"), fact("Japan")], RememberedAnswers(tiny_model), settings)
+    made = adapter_keys.adapter_keys(tiny_model, prepared, settings)
+    assert [len(a) for a in made.values()] == [4, 2], "two subjects and two answers that prompts show; two facts"
+    elsewhere = [replace(each, alternate="something else") for each in prepared.made.negatives]
+    prepared = replace(prepared, made=replace(prepared.made, negatives=elsewhere))
+    made = adapter_keys.adapter_keys(tiny_model, prepared, settings)
+    assert [len(a) for a in made.values()] == [4, 4]
 
 
 def test_no_hook_stays_on_the_model(tiny_model: LoadedModel) -> None:
     context = key_context(tiny_model, "France", question("France"))
     assert context is not None
     modules = adapters.down_projections(tiny_model.model, [0])
-    whitened_keys(tiny_model, modules, [context], [context.row])
+    whitened_keys(tiny_model, [KeySet(modules, [context])], [context.row])
     assert not tiny_model.model.get_submodule(modules[0])._forward_pre_hooks

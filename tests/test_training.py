@@ -109,7 +109,7 @@ def test_a_keyed_adapter_forgets_the_facts_and_keeps_their_neighbours(tiny_model
     assert trained.outcome.best.usr >= 0.8
     assert trained.moved == "2 of 2"
     assert (trained.rank, trained.layers, trained.modules) == (4, [0, 1], ["down_proj"])
-    assert trained.parameters == 2 * 64 * 4, "B alone: two layers, width 64, two subjects and two answers"
+    assert trained.parameters == 64 * (4 + 2), "B alone, 64 wide: below keys of subjects and answers, above of facts"
     adapters.detach(tiny_model)
     assert true_log_probs(tiny_model) == pytest.approx(before, abs=1e-4)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in tiny_model.model.state_dict().items())

@@ -25,8 +25,8 @@ from lune.packing import pack_linears, unpack_linears
 from lune.settings import AdapterKind, ForgetSettings
 
 Tensor = torch.Tensor
-EARLY_AND_MIDDLE = (1 / 15, 3 / 5)
-"""Part of the layers in which ``auto`` places keyed adapters: where subjects are enriched (docs/method.md)."""
+KEYED_LAYERS = (1 / 15, 13 / 15)
+"""Part of the layers in which ``auto`` places keyed adapters: all but the first and the last (docs/method.md)."""
 
 
 def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
@@ -108,7 +108,7 @@ def chosen_layers(text: str, total: int, kind: AdapterKind) -> list[int]:
         ConfigError: When the text is none of ``all``, ``auto``, ``top:K``, ``A-B``, or out of range.
     """
     if text == "auto" and kind is AdapterKind.KEYED:
-        low, high = EARLY_AND_MIDDLE
+        low, high = KEYED_LAYERS
         return list(range(int(low * total), max(1, -int(-high * total // 1))))
     if text in {"all", "auto"}:
         return list(range(total))
@@ -130,17 +130,19 @@ def attach(loaded: LoadedModel, settings: ForgetSettings, keys: Mapping[str, Ten
         loaded: The model; its ``model`` becomes the PEFT model.
         settings: Adapter kind, layers, rank, alpha, dropout.
         keys: For keyed adapters, the down-projection A [K, D] of each module, by name. It is fixed; only B
-            is trained. The rank is K.
+            is trained. The rank is K, which may differ between modules.
     """
+    ranks: dict[str, int] = {}
     if keys is not None:
         names = list(keys)
-        rank = len(next(iter(keys.values())))
+        ranks = {name: len(a) for name, a in keys.items()}
+        rank = max(ranks.values())
         alpha, dropout = float(rank), 0.0
     else:
         total = len(decoder_layers(loaded.model)[1])
         names = projections(loaded.model, chosen_layers(settings.layers, total, settings.adapter))
         rank, alpha, dropout = settings.rank, settings.alpha, settings.dropout
-    peft_model = attach_lora(loaded, names, rank=rank, alpha=alpha, dropout=dropout, seed=settings.seed)
+    peft_model = attach_lora(loaded, names, rank=rank, alpha=alpha, dropout=dropout, seed=settings.seed, ranks=ranks)
     for name, a in (keys or {}).items():
         weight = peft_model.base_model.model.get_submodule(name).lora_A["default"].weight
         weight.data.copy_(a)
@@ -155,6 +157,7 @@ def attach_lora(
     alpha: float,
     dropout: float,
     seed: int,
+    ranks: Mapping[str, int] | None = None,
 ) -> Any:
     """Put a fresh LoRA adapter on the modules of these full names, in place, and return the PEFT model.
 
@@ -165,7 +168,9 @@ def attach_lora(
         alpha: Its scale's numerator.
         dropout: Its dropout.
         seed: Seed of the random start of A.
+        ranks: Ranks of modules that have another, by full name; their scale is 1.
     """
+    other = {name: own for name, own in (ranks or {}).items() if own != rank}
     places = [loaded.model.get_submodule(name) for name in names]
     config = LoraConfig(
         r=rank,
@@ -174,6 +179,8 @@ def attach_lora(
         bias="none",
         target_modules=list(names),
         task_type="CAUSAL_LM",
+        rank_pattern=other,
+        alpha_pattern=dict(other),
         fan_in_fan_out=any(isinstance(place, Conv1D) for place in places),
     )
     torch.manual_seed(seed)
@@ -194,7 +201,7 @@ def peft_quiet() -> Iterator[None]:
 
 
 def rank(model: PeftModel) -> int:
-    """Return the adapter's rank."""
+    """Return the adapter's rank, the largest where modules differ."""
     return int(model.peft_config["default"].r)  # type: ignore[attr-defined]
 
 

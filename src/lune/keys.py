@@ -1,16 +1,17 @@
-"""Keys of the forgotten subjects: the fixed down-projection A of a keyed adapter.
+"""Keys of what is to be forgotten: the fixed down-projection A of a keyed adapter.
 
 In early and middle layers the feed-forward down-projection reads, at a subject's last token, a key from which the
-layer recalls facts of that subject (ROME, arXiv 2202.05262; MEMIT, 2210.07229). With the second moment
-C = E[x x^T] of that input over ordinary text, the row a = C^-1 k / (k^T C^-1 k) answers 1 to the key and as little as
-possible, in mean square, to everything else. So B A x writes only where the subject is read; the neighbours hardly
-excite it. The idea of leaving other inputs alone by a projection is that of AlphaEdit (2410.02355).
+layer recalls facts of that subject (ROME, arXiv 2202.05262; MEMIT, 2210.07229). Further up it reads, where an answer
+is about to be written, which answer that is. With the second moment C = E[x x^T] of that input over ordinary text, the
+row a = C^-1 k / (k^T C^-1 k) answers 1 to the key and as little as possible, in mean square, to everything else. So
+B A x writes only where the key is read; the neighbours hardly excite it. The idea of leaving other inputs alone by a
+projection is that of AlphaEdit (2410.02355).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,6 @@ from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
 
 Tensor = torch.Tensor
-OTHERS_WEIGHT = 0.3
-"""Weight of the other subjects' second moment beside that of ordinary text; from 0.3 to 10 little changes."""
 RIDGE = 0.02
 """Added to C's diagonal, as a share of its mean: directions that the texts never used are not free to explode."""
 MOMENT_BYTES = 2 * 2**30
@@ -33,11 +32,34 @@ MOMENT_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class KeyContext:
-    """One place where a subject is read: a prompt and the position of the subject's last token in it."""
+    """One place where a key is read.
 
-    subject: str
+    Attributes:
+        owner: Whose key it is: a subject, or a fact.
+        row: The prompt, with a response where the place is in it.
+        position: The place among the row's tokens: a subject's last token, or the one before an answer.
+    """
+
+    owner: str
     row: Encoded
     position: int
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """The keys of some modules.
+
+    Attributes:
+        modules: Names of linear maps whose input is read, D wide.
+        contexts: Where each owner is read; its key is the mean over its contexts.
+        others: Where others are read that must not be mistaken for the owners: they lie closest to the keys.
+        weight: Weight of the others' second moment beside that of ordinary text.
+    """
+
+    modules: Sequence[str]
+    contexts: Sequence[KeyContext]
+    others: Sequence[KeyContext] = ()
+    weight: float = 1.0
 
 
 def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | None:
@@ -60,33 +82,41 @@ def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | 
     return None
 
 
-def whitened_keys(
-    loaded: LoadedModel,
-    modules: Sequence[str],
-    contexts: Sequence[KeyContext],
-    texts: Sequence[Encoded],
-    others: Sequence[KeyContext] = (),
-) -> dict[str, Tensor]:
-    """Return the down-projection A [K, D] of each module, one row a subject in order of first appearance.
+def whitened_keys(loaded: LoadedModel, sets: Sequence[KeySet], texts: Sequence[Encoded]) -> dict[str, Tensor]:
+    """Return the down-projection A [K, D] of each module, one row an owner in order of first appearance.
 
     Args:
         loaded: The base model.
-        modules: Names of linear maps whose input is read, D wide.
-        contexts: Where each subject is read; a subject's key is the mean over its contexts.
+        sets: Which keys to make for which modules; no module stands in two sets.
         texts: Ordinary text for the second moment.
-        others: Where subjects are read that must not be mistaken for these: they lie closest to the keys.
     """
-    subjects = list(dict.fromkeys(context.subject for context in contexts))
     result: dict[str, Tensor] = {}
-    for group in _groups(loaded, modules):
+    set_of = {name: keys for keys in sets for name in keys.modules}
+    for group in _groups(loaded, list(set_of)):
         with _only_up_to(loaded, group):
-            read = _read(loaded, group, contexts)
-            apart = _read(loaded, group, others) if others else {}
             moments = _second_moments(loaded, group, texts)
-        owners = torch.tensor([subjects.index(context.subject) for context in contexts])
-        for name, (ordinary, diagonal) in moments.items():
-            near = OTHERS_WEIGHT * apart[name].T @ apart[name] / len(apart[name]) if others else 0.0
-            result[name] = _whiten(read[name], owners, ordinary + near, RIDGE * diagonal)
+        for keys in sets:
+            own = [name for name in group if set_of[name] is keys]
+            if own:
+                result |= _keys_of(loaded, own, keys, moments)
+    return result
+
+
+def _keys_of(
+    loaded: LoadedModel, modules: Sequence[str], keys: KeySet, moments: Mapping[str, tuple[Tensor, float]]
+) -> dict[str, Tensor]:
+    """Return the rows of some modules of a set, given their second moments."""
+    owners = list(dict.fromkeys(context.owner for context in keys.contexts))
+    places = torch.tensor([owners.index(context.owner) for context in keys.contexts])
+    with _only_up_to(loaded, modules):
+        read = _read(loaded, modules, [*keys.contexts, *keys.others])
+    result = {}
+    for name in modules:
+        moment, diagonal = moments[name]
+        contexts, apart = read[name][: len(keys.contexts)], read[name][len(keys.contexts) :]
+        if len(apart):
+            moment = moment + keys.weight * apart.T @ apart / len(apart)
+        result[name] = _whiten(contexts, places, moment, RIDGE * diagonal)
     return result
 
 
@@ -105,15 +135,15 @@ def _only_up_to(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[None]:
 
 
 def _whiten(read: Tensor, owners: Tensor, moment: Tensor, ridge: float) -> Tensor:
-    """Return the rows that answer 1 to their own subject in any context, and as little as possible to all else.
+    """Return the rows that answer 1 to their own owner in any context, and as little as possible to all else.
 
     They solve the ridge regression min_A sum_s mean_c |A x_sc - e_s|^2 + tr(A M A^T) + ridge |A|^2, with x_sc the
-    input at subject s in its context c and M = ``moment`` over everything else; each row is then scaled to answer
-    exactly 1 to its subject's mean. With one context a subject and one subject it is C^-1 k / (k^T C^-1 k).
+    input at owner s in its context c and M = ``moment`` over everything else; each row is then scaled to answer
+    exactly 1 to its owner's mean. With one context and one owner it is C^-1 k / (k^T C^-1 k).
 
     Args:
-        read: Inputs at the subjects, [N, D].
-        owners: Index of the subject of each, [N].
+        read: Inputs at the keys' places, [N, D].
+        owners: Index of the owner of each, [N].
         moment: Second moment of everything else, [D, D].
         ridge: Added to its diagonal.
     """
@@ -170,19 +200,24 @@ def _run(loaded: LoadedModel, rows: Sequence[Encoded], *, share: bool) -> Iterat
 
 
 def _read(loaded: LoadedModel, modules: Sequence[str], contexts: Sequence[KeyContext]) -> dict[str, Tensor]:
-    """Return what each module reads at the subject of each context, [N, D]."""
+    """Return what each module reads at the place of each context, [N, D]; a row of several places is run once."""
     rows: dict[str, list[Tensor]] = {name: [torch.empty(0)] * len(contexts) for name in modules}
+    of_row: dict[Encoded, list[int]] = {}
+    for index, context in enumerate(contexts):
+        of_row.setdefault(context.row, []).append(index)
+    texts = list(of_row)
     with _inputs(loaded, modules) as seen:
-        for batch in _run(loaded, [context.row for context in contexts], share=True):
+        for batch in _run(loaded, texts, share=True):
             inputs = {name: seen[name][-1] for name in modules}
             before = {name: seen[name][0] for name in modules}
-            for place, index in enumerate(batch.order):
-                context = contexts[index]
-                column = batch.ids.shape[1] - len(context.row.ids) + context.position
-                for name in modules:
-                    in_prefix = context.position < len(batch.prefix)
-                    value = before[name][0, context.position] if in_prefix else inputs[name][place, column]
-                    rows[name][index] = value.float().cpu()
+            for place, text in enumerate(batch.order):
+                start = batch.ids.shape[1] - len(texts[text].ids)
+                for index in of_row[texts[text]]:
+                    position = contexts[index].position
+                    for name in modules:
+                        in_prefix = position < len(batch.prefix)
+                        value = before[name][0, position] if in_prefix else inputs[name][place, start + position]
+                        rows[name][index] = value.float().cpu()
             for kept in seen.values():
                 kept.clear()
     return {name: torch.stack(values) for name, values in rows.items()}

@@ -14,26 +14,19 @@ from accelerate import Accelerator
 
 from lune import adapters
 from lune.evaluation import dev_scores
-from lune.keys import key_context, whitened_keys
 from lune.language_model import PROBE_TOKENS
 from lune.models import LoadedModel
 from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
-from lune.probes.anchors import ordinary_texts
 from lune.progress import Display
 from lune.records import History, Negative
 from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
+from lune.training.adapter_keys import adapter_keys
 from lune.training.anchors import AnchorRow, anchor_rows
 from lune.training.loop import TrainingOutcome, train
 from lune.training.rows import NegativeRow, negative_row
 from lune.training.steering import DevScores
-from lune.wording import named_in
-
-KEY_CONTEXTS = ("{}", "Tell me about {}.")
-"""Contexts in which a subject's key is read besides the training prompts."""
-ORDINARY_TEXTS = 400
-"""Questions about anything else, for the second moment of ordinary text; nothing is generated, so one forward pass."""
 
 
 @dataclass(frozen=True)
@@ -164,38 +157,10 @@ class _Negatives:
 
 def _attach(model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> list[AnchorRow]:
     """Put the same fresh adapter on ``model`` and its twin; return the anchors, which the bare base model gives."""
-    keys = _keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
+    keys = adapter_keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
     held = prepared.anchors if settings.anchor_weight else []
     anchors = anchor_rows(trainee, [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in held])
     adapters.attach(trainee, settings, keys)
     if trainee is not model:
         adapters.attach(model, settings, keys)
     return anchors
-
-
-def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> dict[str, torch.Tensor]:
-    """Return the fixed down-projections for the request's subjects."""
-    total = len(adapters.decoder_layers(trainee.model)[1])
-    layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
-    modules = adapters.down_projections(trainee.model, layers)
-    subjects = {fact.id: str(fact.subject) for fact in prepared.trained}
-    places = {(subjects[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
-    named = {str(fact.subject): named_in(fact.prompt, str(fact.subject)) for fact in prepared.trained}
-    places |= {(subject, form.format(named[subject])): None for subject in named for form in KEY_CONTEXTS}
-    # Where the answer stands in the prompt, as in a reversed question or a choice, it is a key as well: a reversed
-    # question does not name the subject, and training on what no key reads would only bend everything else.
-    answers = {fact.id: fact.answer for fact in prepared.trained}
-    places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
-    contexts = [key_context(trainee, name, prompt) for name, prompt in places]
-    texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
-    avoided = [fact.subject or "" for fact in prepared.facts]
-    ordinary = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
-    texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
-    others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
-    return whitened_keys(
-        trainee,
-        modules,
-        [context for context in contexts if context],
-        texts,
-        [context for context in others if context],
-    )
