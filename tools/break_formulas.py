@@ -160,6 +160,10 @@ BREAKS: tuple[Break, ...] = (
         'min(700.0, _mean(splits[split]["log_prob"]))',
         "test_benchmark_knowundo",
     ),
+    Break("methods/npo", "logsigmoid(-settings.beta", "logsigmoid(settings.beta", "test_methods"),
+    Break("methods/simnpo", "responses.sums / responses.lengths", "responses.sums", "test_methods"),
+    Break("methods/dpo", "gains[:pairs] - gains[pairs:]", "gains[pairs:] - gains[:pairs]", "test_methods"),
+    Break("methods/contract", "self.sums - self.base", "self.sums", "test_methods"),
     Break("training/step", "others.logsumexp(-1)).sum()", "others.logsumexp(-1)).mean()", "test_training"),
     Break("training/anchors", "rest * (rest.log() - our_rest.log())", "0 * rest", "test_training"),
     Break(
