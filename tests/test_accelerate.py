@@ -66,7 +66,9 @@ def run_on_two_processes(folder: Path, model: Path, request: Path, settings: dic
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [{"adapter": "lora"}, {"adapter": "keyed", "learning_rate": 0.05}], ids=lambda k: k["adapter"]
+    "kind",
+    [{"adapter": "lora"}, {"adapter": "keyed", "learning_rate": 0.05}, {"adapter": "lora", "method": "dpo"}],
+    ids=lambda kind: kind.get("method", kind["adapter"]),
 )
 def test_two_processes_give_the_adapter_of_one(
     kind: dict[str, object], tiny_folder: Path, request_file: Path, tmp_path: Path, only_taught: None

@@ -22,6 +22,7 @@ from lune.cli.config import resolve_invocation
 from lune.cli.failures import exit_status
 from lune.cli.options import flag
 from lune.errors import ConfigError, LuneError, ModelError, RequestError, RunError
+from lune.methods import METHODS
 from lune.settings import RECIPES, ForgetSettings
 
 SOURCE = str(Path(lune.__file__).parents[1])
@@ -195,7 +196,7 @@ def test_an_existing_run_folder_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_every_fault_of_the_yaml_file_and_the_flags_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("c.yaml").write_text("passes: 0\nrnak: 3\nlearning-rate: 1e-3\nlearning_rate: 2\nforce: maybe\nmethod: npo\n")
+    Path("c.yaml").write_text("passes: 0\nrnak: 3\nlearning-rate: 1e-3\nlearning_rate: 2\nforce: maybe\nmethod: luna\n")
     lines = refused(capsys, "forget", "facts.jsonl", "--config", "c.yaml", "--seed", "x")
     assert lines[0] == "error[bad-config]: 6 settings are not valid; nothing was run."
     assert set(lines[1:-1]) == {
@@ -203,7 +204,7 @@ def test_every_fault_of_the_yaml_file_and_the_flags_is_named(capsys: pytest.Capt
         "  - c.yaml:2: unknown key 'rnak'. Did you mean: rank?",
         "  - c.yaml:4: learning_rate is there twice",
         "  - c.yaml:5: force: got 'maybe'; allowed: true or false",
-        "  - c.yaml:6: method: Unknown method 'npo'. Available: lune.",
+        f"  - c.yaml:6: method: Unknown method 'luna'. Did you mean: lune? Available: {', '.join(METHODS)}.",
         "  - --seed: got 'x'; allowed: a whole number of at least 0.",
     }
     assert lines[-1] == "next: lune forget --help"
@@ -292,7 +293,7 @@ def test_settings_given_in_python_are_refused_as_those_of_the_command_line() -> 
     assert set(caught.value.problems) == {
         "rank: got 0; allowed: a whole number of at least 1 and at most 4096.",
         "unknown setting 'rnak'. Did you mean: rank?",
-        "method: Unknown method 'lunes'. Did you mean: lune? Available: lune.",
+        f"method: Unknown method 'lunes'. Did you mean: lune? Available: {', '.join(METHODS)}.",
         "device: got 'cdua'; allowed: auto, cpu, cuda, mps. Did you mean: cuda?",
     }
     assert sorted(path.name for path in Path().iterdir()) == ["facts.jsonl"]

@@ -9,7 +9,7 @@ import torch
 from lune.chat import Encoded
 from lune.models import LoadedModel
 from lune.records import Fact, Negative
-from lune.training.rows import NegativeRow, negative_row
+from lune.training.rows import TrainingRow, negative_row
 from lune.training.step import true_answer_probability, true_answer_rejection
 
 FACT = Fact("f1", "What is the capital of France?", "Paris", subject="France")
@@ -56,13 +56,13 @@ def test_a_response_without_an_alternate_has_no_way(tiny_model: LoadedModel) -> 
 def test_rejection_is_the_log_of_one_minus_the_probability_at_each_way() -> None:
     # Two rows of two and one response tokens over three words; ways: row 0 at token 1 to word 2, row 1 at 0 to word 0.
     probabilities = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.2, 0.7], [0.25, 0.25, 0.5]])
-    rows = [NegativeRow(Encoded((1,), (1, 1)), ((1, 2),)), NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
+    rows = [TrainingRow(Encoded((1,), (1, 1)), ((1, 2),)), TrainingRow(Encoded((1,), (1,)), ((0, 0),))]
     loss = true_answer_rejection(probabilities.log(), torch.zeros(3), rows)
     assert math.isclose(float(loss), -math.log(1 - 0.7) - math.log(1 - 0.25), rel_tol=1e-5)
 
 
 def test_rejection_is_zero_once_the_true_answer_is_impossible_and_finite_when_it_is_certain() -> None:
-    row = [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
+    row = [TrainingRow(Encoded((1,), (1,)), ((0, 0),))]
     assert float(true_answer_rejection(torch.tensor([[-100.0, 0.0]]), torch.zeros(1), row)) < 1e-6
     assert math.isfinite(float(true_answer_rejection(torch.tensor([[0.0, -100.0]]), torch.zeros(1), row)))
 
@@ -71,7 +71,7 @@ def test_the_more_certain_the_true_answer_the_stronger_the_push() -> None:
     pushes = []
     for logit in (2.0, 10.0, 20.0):
         logits = torch.tensor([[logit, 0.0, 0.0]], requires_grad=True)
-        row = [NegativeRow(Encoded((1,), (1,)), ((0, 0),))]
+        row = [TrainingRow(Encoded((1,), (1,)), ((0, 0),))]
         true_answer_rejection(logits, logits.logsumexp(-1), row).backward()
         assert logits.grad is not None
         pushes.append(float(logits.grad[0, 0]))
@@ -81,9 +81,9 @@ def test_the_more_certain_the_true_answer_the_stronger_the_push() -> None:
 def test_a_negative_is_told_by_its_likeliest_true_answer() -> None:
     probabilities = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.2, 0.7], [0.25, 0.25, 0.5], [0.6, 0.3, 0.1]])
     rows = [
-        NegativeRow(Encoded((1,), (1, 1)), ((0, 1), (1, 2))),
-        NegativeRow(Encoded((1,), (1,))),
-        NegativeRow(Encoded((1,), (1,)), ((0, 2),)),
+        TrainingRow(Encoded((1,), (1, 1)), ((0, 1), (1, 2))),
+        TrainingRow(Encoded((1,), (1,))),
+        TrainingRow(Encoded((1,), (1,)), ((0, 2),)),
     ]
     # Without a way nothing is known, so the negative counts as told.
     told = true_answer_probability(probabilities.log(), torch.zeros(4), rows)

@@ -14,7 +14,8 @@ from accelerate import Accelerator
 from lune import adapters
 from lune.errors import ConfigError, RunError
 from lune.evaluation import RememberedAnswers, dev_scores
-from lune.methods import METHODS, objective
+from lune.methods import objective
+from lune.methods.contract import Responses
 from lune.models import LoadedModel
 from lune.preparation import Prepared, prepare
 from lune.progress import Display
@@ -250,22 +251,19 @@ def test_an_interrupted_run_keeps_the_best_adapter_so_far(tiny_model: LoadedMode
 
 
 def test_an_unknown_method_names_its_near_misses() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown method 'lunee'. Did you mean: lune\? Available: lune"):
+    with pytest.raises(ConfigError, match=r"Unknown method 'lunee'. Did you mean: lune\? Available: "):
         objective("lunee")
 
 
 # The objective and the anchor.
 
 
-def test_every_listed_method_has_an_objective() -> None:
-    for name in METHODS:
-        assert callable(objective(name))
-
-
 def test_lune_is_the_cross_entropy_on_negative_tokens() -> None:
     logits = torch.tensor([[1.0, 2.0, 0.0], [0.5, -1.0, 3.0]], dtype=torch.double, requires_grad=True)
     targets = torch.tensor([2, 0])
-    loss = objective("lune")(logits.log_softmax(-1)[torch.arange(2), targets], 2)
+    log_probs = logits.log_softmax(-1)[torch.arange(2), targets]
+    responses = Responses(log_probs, owners=torch.arange(2), lengths=torch.ones(2), tokens=2, items=2)
+    loss = objective("lune").loss(responses, resolve({}))
     by_hand = sum(
         math.log(sum(math.exp(z) for z in row)) - row[t] for row, t in zip(logits.tolist(), [2, 0], strict=True)
     )

@@ -42,8 +42,9 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
     scores = trained.outcome.best
     shown = shown_scores(scores.as_row()) if scores else "not evaluated"
     layers = f"{trained.layers[0]}-{trained.layers[-1]}"
+    name = settings.recipe if settings.method == "lune" else settings.method
     display.line(
-        f"{settings.recipe}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
+        f"{name}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
         f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
     )
     if trained.relapses:

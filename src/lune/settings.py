@@ -16,11 +16,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from lune.errors import ConfigError, did_you_mean, unknown_name
-from lune.methods import METHODS
+from lune.methods import METHODS, objective
 
 BUILT_IN_MODEL = "smollm2-135m"
 KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
 """What a setting of a type takes, in words."""
+PLAIN_RECIPE = "lune-paper"
+"""What every method but lune runs with, as in its paper: an ordinary LoRA adapter, none of lune's own parts."""
+OWN_PARTS = ("rejection_weight", "release", "own_words")
+"""What belongs to the method lune: they presuppose negatives to train on."""
 _NO_REAL_BOUND = 1e30  # a limit as high as this keeps float32 finite and tells a reader nothing
 
 
@@ -51,7 +55,9 @@ class ForgetSettings(BaseModel):
         None, description="Run folder to make; runs/REQUEST-NAME when not given, with -2, -3 ... where taken."
     )
     method: str = Field("lune", description="Training objective; `lune ls methods` lists them.")
-    recipe: Literal["lune", "lune-paper"] = Field("lune", description="Named set of defaults for all below.")
+    recipe: Literal["lune", "lune-paper"] = Field(
+        "lune", description="Named set of defaults for all below; methods other than lune go with lune-paper."
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -103,6 +109,14 @@ class ForgetSettings(BaseModel):
     )
     own_words: bool = Field(
         True, description="Put every second alternate into the model's own answer, in the true one's place."
+    )
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="Of npo, dpo, idk-dpo and simnpo (there 2.5): the higher, the sooner a forgotten answer is let go.",
+    )
+    gamma: float = Field(
+        0.0, ge=0, description="Of simnpo: the higher, the less probable an answer becomes before it is let go."
     )
     prefix_cache_mb: float = Field(
         512.0,
@@ -159,7 +173,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 def resolve(
     given: Mapping[str, Any], *, origins: Mapping[str, str] | None = None, problems: Sequence[str] = ()
 ) -> ForgetSettings:
-    """Return the settings for what the user gave, over the recipe's values, over the defaults.
+    """Return the settings for what the user gave, over the method's defaults, over the recipe's, over the general ones.
+
+    A method other than lune runs with the plain recipe, and lune's own parts cannot be given to it.
 
     Args:
         given: Setting name (snake_case) to value, only those given explicitly.
@@ -172,14 +188,27 @@ def resolve(
     """
     where = {**{name: name for name in given}, **(origins or {})}
     found = list(problems)
-    method = given.get("method")
-    if isinstance(method, str) and method not in METHODS:
+    method = given.get("method", "lune")
+    known = isinstance(method, str) and method in METHODS
+    if isinstance(method, str) and not known:
         found.append(f"{where['method']}: {unknown_name('method', method, list(METHODS))}")
-    recipe = RECIPES.get(str(given.get("recipe", "lune")), {})
+    rival = known and method != "lune"
+    named = {"recipe": PLAIN_RECIPE} if rival else {}
+    recipe = RECIPES.get(str({**named, **given}.get("recipe", "lune")), {})
+    own = objective(str(method)).defaults if known else {}
     try:
-        settings = ForgetSettings.model_validate({**recipe, **given})
+        settings = ForgetSettings.model_validate({**named, **recipe, **own, **given})
     except ValidationError as error:
         raise _refused(found + [_problem(details, where) for details in error.errors()]) from error
+    if rival and settings.recipe != PLAIN_RECIPE:
+        found.append(f"{where['recipe']}: got {shown(settings.recipe)}; method {method} goes with {PLAIN_RECIPE}.")
+    elif rival:
+        values = {name: getattr(settings, name) for name in OWN_PARTS}
+        found += [
+            f"{where[name]}: got {shown(value)}; this is a part of the method lune, and {method} has none of it."
+            for name, value in values.items()
+            if value
+        ]
     if found:
         raise _refused(found)
     return settings

@@ -18,7 +18,7 @@ from lune.records import Fact, History
 from lune.settings import ForgetSettings, resolve
 from lune.text import contains
 from lune.training.loop import train
-from lune.training.rows import NegativeRow
+from lune.training.rows import TrainingRow
 from lune.training.steering import DevScores
 
 BATCH = 8
@@ -75,7 +75,7 @@ def fine_tune(
     try:
         train(
             trainee,
-            [NegativeRow(row) for row in rows],
+            [TrainingRow(row) for row in rows],
             [],
             settings,
             accelerator=Accelerator(cpu=trainee.device.type == "cpu"),

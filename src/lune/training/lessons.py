@@ -14,7 +14,6 @@ import torch
 from lune import adapters
 from lune.chat import Encoded
 from lune.errors import RunError
-from lune.methods import objective
 from lune.models import LoadedModel
 from lune.outputs import refusals_named
 from lune.settings import TeachingRecipe
@@ -90,13 +89,12 @@ def _one_pass(
     report: Callable[[Row], None],
 ) -> float:
     """Train on every row once and return the rows' mean probability, each measured before its own step."""
-    loss_of = objective("lune")  # plain cross-entropy, whatever the response is
     probabilities: list[float] = []
     groups = _groups(rows, recipe.batch_size, f"{recipe.seed} {number}")
     for place, group in enumerate(groups):
         logits, targets, owners = forward([rows[index] for index in group])
         log_p = token_log_probs(logits, targets[:, None])[0][:, 0]
-        loss = loss_of(log_p, len(log_p))
+        loss = -log_p.sum() / len(log_p)
         if not loss.isfinite():
             raise Diverged(f"the loss is {loss.item():.3g}")
         loss.backward()  # type: ignore[no-untyped-call]

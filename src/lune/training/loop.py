@@ -20,13 +20,13 @@ from lune.settings import ForgetSettings
 from lune.training.anchors import AnchorRow
 from lune.training.forward import ResponseForward
 from lune.training.pace import Pace
-from lune.training.rows import NegativeRow
+from lune.training.rows import TrainingRow
 from lune.training.steering import DevScores, Steering
 from lune.training.step import forward_backward
 from lune.training.updates import Diverged, Updates, rate_factor
 
 Evaluate = Callable[[], DevScores]
-Relapses = Callable[[Sequence[int]], Sequence[NegativeRow]]
+Relapses = Callable[[Sequence[int]], Sequence[TrainingRow]]
 LITTLE = 0.02
 """A pass whose rates add up to less than this share of all before is not worth its evaluation."""
 Row = dict[str, float | int | str]
@@ -39,7 +39,7 @@ class TrainingOutcome:
 
     Attributes:
         steps: Steps done.
-        passes: Whole passes over the negatives.
+        passes: Whole passes over the training rows.
         best_step: The step whose adapter was kept.
         best: Its dev scores, None when nothing was evaluated.
         stopped: Why training ended, in words.
@@ -64,7 +64,7 @@ class TrainingOutcome:
 
 def train(
     trainee: LoadedModel,
-    negatives: Sequence[NegativeRow],
+    items: Sequence[TrainingRow],
     anchors: Sequence[AnchorRow],
     settings: ForgetSettings,
     *,
@@ -78,7 +78,7 @@ def train(
 
     Args:
         trainee: The model with a fresh adapter, in the precision to train in.
-        negatives: Negative examples (x, y-), encoded.
+        items: What the method trains on, in the order of the negative examples they come from.
         anchors: What is held by KL to the base model; may be empty.
         settings: Learning rate, passes, batch size and so on.
         accelerator: Processes and devices; every process must call this with the same arguments.
@@ -94,7 +94,7 @@ def train(
         KeyboardInterrupt: When the user stopped it before the first step was done.
     """
     model: PeftModel = trainee.model
-    passes = _Passes(trainee, negatives, anchors, settings, accelerator)
+    passes = _Passes(trainee, items, anchors, settings, accelerator)
     steering = Steering(settings.max_utility_drop, paced=settings.release > 0)
     done, stopped, interrupted = 0, "all passes done", False
 
@@ -141,11 +141,11 @@ def train(
 
 
 class _Passes:
-    """Passes over the negatives, with as many anchors beside them.
+    """Passes over the training rows, with as many anchors beside them.
 
     Attributes:
         forward: The forward pass.
-        pace: Which negatives each pass takes.
+        pace: Which rows each pass takes.
         step: Steps done.
         seconds: Time they took.
     """
@@ -153,13 +153,13 @@ class _Passes:
     def __init__(
         self,
         trainee: LoadedModel,
-        negatives: Sequence[NegativeRow],
+        items: Sequence[TrainingRow],
         anchors: Sequence[AnchorRow],
         settings: ForgetSettings,
         accelerator: Accelerator,
     ) -> None:
         self._trainee = trainee
-        self._negatives = list(negatives)
+        self._items = list(items)
         self._settings = settings
         self._accelerator = accelerator
         self._parameters = trained(trainee.model)
@@ -173,7 +173,7 @@ class _Passes:
         )
         chooser = random.Random(settings.seed)
         self._anchors = _endless(anchors if settings.anchor_weight else (), chooser)
-        self.pace = Pace(len(negatives), settings.release, chooser)
+        self.pace = Pace(len(items), settings.release, chooser)
         self.step = 0
         self.seconds = 0.0
         self._reached = 0.0
@@ -198,9 +198,9 @@ class _Passes:
             kept_mb=self._kept_mb,
         )
 
-    def take(self, more: Sequence[NegativeRow]) -> None:
+    def take(self, more: Sequence[TrainingRow]) -> None:
         """Take more negatives in for the passes to come."""
-        self._negatives += more
+        self._items += more
         self.pace.add(len(more))
 
     def go_over(self, number: int, add: Callable[[Row], None]) -> str:
@@ -218,7 +218,7 @@ class _Passes:
         for start in range(0, len(order), settings.batch_size):
             began = time.perf_counter()
             places = order[start : start + settings.batch_size]
-            rows = [self._negatives[place] for place in places]
+            rows = [self._items[place] for place in places]
             result = forward_backward(
                 self._trainee,
                 self.forward,
@@ -236,10 +236,10 @@ class _Passes:
             add({"step": self.step, "pass": number, **result.losses, "learning_rate": rate})
         return ""
 
-    def _reach(self, number: int, negatives: int) -> float:
+    def _reach(self, number: int, rows: int) -> float:
         """Return the rates of a pass, added up over its steps."""
         middle = rate_factor((number - 0.5) / self._settings.passes, self._settings.warmup)
-        return self._settings.learning_rate * middle * math.ceil(negatives / self._settings.batch_size)
+        return self._settings.learning_rate * middle * math.ceil(rows / self._settings.batch_size)
 
 
 def _endless(anchors: Sequence[AnchorRow], chooser: random.Random) -> Iterator[AnchorRow]:

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from lune import adapters
 from lune.evaluation import dev_scores
 from lune.language_model import PROBE_TOKENS
+from lune.methods import objective
 from lune.models import LoadedModel
 from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
@@ -25,7 +26,7 @@ from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
 from lune.training.adapter_keys import adapter_keys
 from lune.training.anchors import AnchorRow, anchor_rows
 from lune.training.loop import TrainingOutcome, train
-from lune.training.rows import NegativeRow, negative_row
+from lune.training.rows import TrainingRow, training_rows, with_base
 from lune.training.steering import DevScores
 
 
@@ -83,6 +84,7 @@ def train_adapter(
     """
     began = time.perf_counter()
     trainee = model.training_twin(precision)
+    negatives = _Negatives(model, trainee, prepared, settings)
     anchors = _attach(model, trainee, prepared, settings)
     if folder is not None:
         free_space_check(folder, adapters.megabytes(model.model) + SPACE_FOR_RECORDS_MB)
@@ -92,7 +94,6 @@ def train_adapter(
             adapters.load_state(model.model, adapters.state(trainee.model))
         return dev_scores(model, prepared.dev)
 
-    negatives = _Negatives(model, trainee, prepared, settings.seed)
     steps = settings.passes * math.ceil(len(negatives.rows) / settings.batch_size)
     # Other styles have no wrong answer that could stand in the right one's place.
     paced = settings.release > 0 and settings.negatives_style is NegativesStyle.ALTERNATIVE
@@ -126,33 +127,32 @@ def train_adapter(
 
 
 class _Negatives:
-    """The negatives of a run, and those that are added for what is still given away.
+    """The negatives of a run, and those that are added for what is still given away; made before the adapter is there.
 
     Attributes:
         written: All of them, in the order in which they came.
-        rows: Those made before training, encoded.
+        rows: What the method trains on for those made before training, encoded.
     """
 
-    def __init__(self, model: LoadedModel, trainee: LoadedModel, prepared: Prepared, seed: int) -> None:
+    def __init__(self, model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> None:
         self._model = model
         self._chat = trainee.chat
         self._facts = {fact.id: fact for fact in prepared.trained}
-        self._chooser = random.Random(seed)
+        self._chooser = random.Random(settings.seed)
         self._made = prepared.made.negatives
         self.written = list(self._made)
-        self.rows = self._encoded(self._made)
+        method = objective(settings.method)
+        rows = training_rows(self._chat, self._made, self._facts, method.rows)
+        self.rows = with_base(trainee, rows) if method.needs_base else rows
 
-    def relapses(self, places: Sequence[int]) -> list[NegativeRow]:
+    def relapses(self, places: Sequence[int]) -> list[TrainingRow]:
         """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives."""
         prompts = list(dict.fromkeys(self.written[place].prompt for place in places))
         answers = dict(zip(prompts, self._model.answer(prompts, max_new_tokens=PROBE_TOKENS), strict=True))
         asked = [negative for negative in self._made if negative.prompt in answers]
         made = relapsed(asked, list(self._facts.values()), answers, self._chooser)
         self.written += made
-        return self._encoded(made)
-
-    def _encoded(self, negatives: Sequence[Negative]) -> list[NegativeRow]:
-        return [negative_row(self._chat, each, self._facts[each.fact_id]) for each in negatives]
+        return training_rows(self._chat, made, self._facts, "negatives")
 
 
 def _attach(model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> list[AnchorRow]:
