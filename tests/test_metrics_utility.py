@@ -65,6 +65,7 @@ def test_mc1_wants_the_true_answer_above_every_false_one() -> None:
     assert is_best([-1.0], [-2.0, -1.5])
     assert not is_best([-1.0], [-2.0, -0.5])
     assert not is_best([-1.0], [-1.0])
+    assert not is_best([-3.0, -1.0], [-2.0]), "of several true answers the first counts, as published"
 
 
 def test_mc2_is_the_share_of_probability_of_true_answers() -> None:
