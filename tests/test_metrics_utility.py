@@ -79,6 +79,7 @@ def test_mc2_is_the_share_of_probability_of_true_answers() -> None:
         ("The Eiffel Tower!", "eiffel tower", 1.0),
         ("It is Paris", "Paris", 0.5),  # precision 1/3, recall 1
         ("new york new york", "New York", 2 / 3),  # words count as often as they are in both
+        ("new york new york", "New York New York City", 8 / 9),  # four in common, not two
         ("Rome", "Paris", 0.0),
         ("the", "", 1.0),
         ("", "Paris", 0.0),
