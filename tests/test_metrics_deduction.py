@@ -54,7 +54,7 @@ def test_a_rule_joins_edges_of_the_same_person_only() -> None:
 
 def test_a_variable_stands_for_the_same_person_throughout() -> None:
     own_friend = HornRule(((0, "friend", 0), (0, "child", 1)), (1, "guest", 0))
-    edges = [(0, 1, "friend"), (0, 3, "child"), (2, 2, "friend"), (2, 4, "child")]
+    edges = [(0, 1, "friend"), (1, 3, "child"), (2, 2, "friend"), (2, 4, "child")]
     assert deductive_closure(edges, [own_friend], [MALE] * 5)[4:] == [(4, 2, "guest")]
 
 

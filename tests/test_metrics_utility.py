@@ -65,6 +65,7 @@ def test_mc1_wants_the_true_answer_above_every_false_one() -> None:
     assert is_best([-1.0], [-2.0, -1.5])
     assert not is_best([-1.0], [-2.0, -0.5])
     assert not is_best([-1.0], [-1.0])
+    assert not is_best([-3.0, -1.0], [-2.0]), "of several true answers the first counts, as published"
 
 
 def test_mc2_is_the_share_of_probability_of_true_answers() -> None:
@@ -78,6 +79,7 @@ def test_mc2_is_the_share_of_probability_of_true_answers() -> None:
         ("The Eiffel Tower!", "eiffel tower", 1.0),
         ("It is Paris", "Paris", 0.5),  # precision 1/3, recall 1
         ("new york new york", "New York", 2 / 3),  # words count as often as they are in both
+        ("new york new york", "New York New York City", 8 / 9),  # four in common, not two
         ("Rome", "Paris", 0.0),
         ("the", "", 1.0),
         ("", "Paris", 0.0),
