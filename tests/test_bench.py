@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from lune.bench.plan import Plan, column_setting, read_options
 from lune.bench.runner import run_bench
@@ -228,7 +230,7 @@ def test_a_cell_that_shares_its_model_is_the_same_as_a_run_alone(out: Path, tiny
     settings = plan(tiny_folder, out).settings["lune"]
     before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
     with RunFolder(tmp_path / "run", default=tmp_path) as folder:
-        cell = Cell(task, model, RememberedAnswers(model), None, lambda model, folder: {})
+        cell = Cell(task, model, RememberedAnswers(model), None, lambda model, folder: {}, Display(None))
         run_forget(task.facts, settings, folder=folder, console=None, command="", cell=cell)
     shared = out / "capitals-2" / "lune" / "seed-0"
     for name in ("adapter/adapter_model.safetensors", "probes.jsonl", "negatives.jsonl"):
@@ -274,17 +276,25 @@ def test_cells_of_another_model_or_other_data_are_refused(out: Path, tiny_folder
     assert all("task_sha256" in problem and "base_sha256" not in problem for problem in error.value.problems)
 
 
-def test_a_cell_that_fails_does_not_stop_the_others(tiny_folder: Path, teacher: Teacher, tmp_path: Path) -> None:
+def test_a_cell_that_fails_stops_no_other_and_a_log_is_told_each_stage(
+    tiny_folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
     whole = plan(tiny_folder, tmp_path / "out", columns=("lune", "before"), seeds=(0,))
     broken = resolve({**whole.settings["lune"].model_dump(), "learning_rate": 1e36})
     wrong = replace(whole, settings={**whole.settings, "lune": broken})
+    log = io.StringIO()
     with pytest.raises(RunError, match="1 of 2 cells failed") as error:
-        run_bench(wrong, console=None, command="", teacher=teacher)
+        run_bench(wrong, console=Console(file=log, width=200), command="", teacher=teacher)
     assert error.value.exit_status == 3
     assert error.value.problems[0].startswith("capitals-2 · lune · seed 0: Training diverged")
     assert cells(wrong.out) == ["capitals-2/before/seed-0"]
     scores = json.loads((wrong.out / "capitals-2" / "before" / "seed-0" / "scores.json").read_text())
     assert scores.keys() == {"recall"}, "a score relative to the reference only where it was measured"
+    lines = log.getvalue().splitlines()
+    first = lines.index("[1 of 2] capitals-2 · before · seed 0 ...")
+    assert lines[first + 1] == "  making negatives and probes, asking the base model ..."
+    assert "  asking what the benchmark's own scores need ..." in lines and "  training ..." in lines
+    assert not any(line.startswith("report:") for line in lines), "a cell's own verdict is not told twice"
 
 
 # The table.

@@ -17,6 +17,7 @@ import torch
 from transformers import DynamicCache
 
 from lune.chat import Encoded
+from lune.counting import tell
 
 Tensor = torch.Tensor
 
@@ -86,11 +87,12 @@ def make_batch(
 def batches(
     rows: Sequence[Encoded], size: int, pad_id: int, device: torch.device, *, share: bool = True
 ) -> Iterator[Batch]:
-    """Yield ``rows`` in batches of at most ``size``, sorted by length so that little is padded."""
+    """Yield ``rows`` in batches of at most ``size``, sorted by length so that little is padded; tell how far it is."""
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
         yield make_batch([rows[index] for index in chosen], chosen, pad_id, device, share=share)
+        tell(start + len(chosen), len(order))
 
 
 def last_positions(width: int, count: int, device: torch.device) -> Tensor:

@@ -105,7 +105,7 @@ def run_forget(
         facts: The request.
         settings: Resolved settings.
         folder: The staged run folder.
-        console: Where progress goes; None for silence.
+        console: Where progress goes; None for silence. A benchmark's cell has its own display.
         command: What the user typed, for the record.
         cell: What a benchmark adds: its task, the loaded model, its protocol.
 
@@ -119,7 +119,8 @@ def run_forget(
     # Before the model is loaded: of several processes each has a graphics card of its own to load it onto.
     accelerator = Accelerator(cpu=kind.type == "cpu")
     device = accelerator.device if accelerator.device.type == kind.type else kind
-    display = Display(console if accelerator.is_main_process else None)
+    display = Display(console) if cell is None else cell.display
+    display = display if accelerator.is_main_process else Display(None)
     if cell is None:
         with display.stage(f"loading {settings.model}"):
             model = load_model(settings.model, device=str(device), dtype=settings.dtype)
@@ -187,7 +188,8 @@ def _run(
         checks["adapter_matrices_moved"] = trained.moved
     start = time.perf_counter()
     if trained or shipped is not model:
-        with display.stage("reloading the adapter from disk, asking every test probe"):
+        reloading = "reloading the adapter from disk, " if trained else ""
+        with display.stage(f"{reloading}asking every test probe"):
             if trained:
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
             after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts, lowest=lowest)

@@ -196,7 +196,8 @@ class _Bench:
     def _run_cell(self, place: Place, target: Target, instead: Target | None, waiting: Sequence[Place]) -> None:
         def finish(model: LoadedModel, folder: Path) -> Mapping[str, Any]:
             start = time.perf_counter()
-            measured = self._measure(place, model)
+            with self.display.stage("asking what the benchmark's own scores need"):
+                measured = self._measure(place, model)
             seconds = round(time.perf_counter() - start, 2)
             cells.write_protocol(folder, measured)
             taught = {"target": target.teaching, "reference": instead.teaching if instead else None}
@@ -208,9 +209,11 @@ class _Bench:
         settings = self.settings(place).model_copy(update={"model": target.model.id})
         with (
             self.display.stage(f"{head}{self._time_left([place, *waiting])}"),
+            self.display.only_stages(),
             RunFolder(place.folder, default=place.folder) as folder,
         ):
-            cell = Cell(place.task, target.model, target.answers, instead.model if instead else None, finish)
+            stands_in = instead.model if instead else None
+            cell = Cell(place.task, target.model, target.answers, stands_in, finish, self.display)
             outcome = run_forget(
                 place.task.facts, settings, folder=folder, console=None, command=self.command, cell=cell
             )

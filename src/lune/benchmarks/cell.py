@@ -12,6 +12,7 @@ from lune.benchmarks.task import Task
 if TYPE_CHECKING:
     from lune.evaluation import RememberedAnswers
     from lune.models import LoadedModel
+    from lune.progress import Display
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Cell:
             was never taught. None where an adapter is to be trained.
         finish: Called with the unlearned model and the staged run folder before the record is written; what it
             returns goes into the record.
+        display: Where the run's progress goes.
     """
 
     task: Task
@@ -33,3 +35,4 @@ class Cell:
     answers: RememberedAnswers
     instead: LoadedModel | None
     finish: Callable[[LoadedModel, Path], Mapping[str, Any]]
+    display: Display
