@@ -187,6 +187,10 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ('min(700.0, -_mean(splits[split]["log_prob"]))', 'min(700.0, _mean(splits[split]["log_prob"]))'),
     ),
     ("packed_rows", "test_training_forward"): (("hidden[:, :, shared:] = later", "hidden[:, :, shared:] = False"),),
+    ("methods/contract", "test_methods"): (("self.sums - self.base", "self.sums"),),
+    ("methods/dpo", "test_methods"): (("gains[:pairs] - gains[pairs:]", "gains[pairs:] - gains[:pairs]"),),
+    ("methods/npo", "test_methods"): (("logsigmoid(-settings.beta", "logsigmoid(settings.beta"),),
+    ("methods/simnpo", "test_methods"): (("responses.sums / responses.lengths", "responses.sums"),),
     ("scoring", "test_scoring"): (
         ("(p * log_p.square()).sum(-1) - mean.square()", "(p * log_p.square()).sum(-1)"),
         (".clamp(min=0).sqrt()", ".clamp(min=0)"),
