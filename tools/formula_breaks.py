@@ -200,7 +200,7 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("training/lean_lora", "test_training_forward"): (
         ("gradient.T @ inner).mul_(context.scale)", "gradient.T @ inner)"),
     ),
-    ("training/step", "test_training"): (("others.logsumexp(-1)).sum()", "others.logsumexp(-1)).mean()"),),
+    ("training/step", "test_rows"): (("others.logsumexp(-1)).sum()", "others.logsumexp(-1)).mean()"),),
     ("training/token_log_probs", "test_token_log_probs"): (
         ("weight = by_normaliser - by_token.sum(-1)", "weight = by_normaliser"),
     ),

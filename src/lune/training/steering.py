@@ -104,8 +104,9 @@ class Steering:
         best = self.best_scores
         if best and best.usr >= USR_GOAL and best.apr >= APR_GOAL and self.acceptable(best):
             return "dev probes forgotten, utility kept"
-        # Everything is forgotten: more passes can only cost utility.
-        if scores.usr >= USR_GOAL and scores.apr >= APR_GOAL and self.since_best >= 1:
+        # Everything is forgotten: more passes can only cost utility. Paced ones mend it: most of what they train is
+        # anchors, since the negatives rest.
+        if not self.paced and scores.usr >= USR_GOAL and scores.apr >= APR_GOAL and self.since_best >= 1:
             return "dev probes forgotten; utility no longer improves"
         if self.paced and self.evaluations >= PACED_PASSES and self.since_best >= 1:
             return "the last pass brought no better adapter"
