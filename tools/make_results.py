@@ -48,6 +48,7 @@ of TOFU's sentences before the fact, as adapter scale 0 shows, where all facts s
 Figures over few facts say little: of RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact.
 """
 OWN_BENCHMARK = "world"
+CHOICE = Path("other") / "choice-of-keys.json"
 TEXTS = ("prompt", "answer", "subject", "aliases", "held_out", "before", "after", "paraphrases", "neighbours")
 """Fields of facts and of attacked facts that hold a benchmark's texts, or answers to them."""
 SCORES = (
@@ -81,7 +82,34 @@ def results_page(results: Path = RESULTS) -> str:
     elif not benches:
         parts.append("No run is stored here yet: run `make results`.")
     parts += benches
+    if (results / CHOICE).is_file():
+        parts.append(_choice_section(json.loads((results / CHOICE).read_text(encoding="utf-8"))))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _choice_section(choice: dict[str, Any]) -> str:
+    """Return the table of what was tried before the default's keys and rate were chosen."""
+    lines = [
+        "## How the default's keys were chosen",
+        "",
+        "Two requests, seed 0, test probes of their own; none of their facts is in the demo. One run each, in turn: with",
+        "some 40 neighbours a probe more or less is 0.02. What lost was taken out of the code; no command makes these",
+        f"runs again ([the figures](../results/{CHOICE.as_posix()})).",
+        "",
+        *(f"- The {name} request: {'; '.join(facts)}." for name, facts in choice["facts"].items()),
+        "",
+        "| keys | | USR | on paraphrases | APR | gur_neighbour | same relation | other relations | gur_general |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in choice["rows"]:
+        both = [row["requests"][name] for name in choice["facts"]]
+        columns = [[each[key] for each in both] for key in ("usr", "paraphrase_usr", "apr")]
+        columns.append([each["neighbours_kept"] / each["neighbours"] for each in both])
+        columns += [[each[key] for each in both] for key in ("same_relation", "other_relation")]
+        columns.append([each["general_kept"] / each["general"] for each in both])
+        shown = (" / ".join(f"{value:.2f}" for value in column) for column in columns)
+        lines.append(f"| {row['keys']} | {row['note']} | {' | '.join(shown)} |")
+    return "\n".join([*lines, ""])
 
 
 def _demo_section(records: list[dict[str, Any]]) -> str:

@@ -76,7 +76,7 @@ class ForgetSettings(BaseModel):
     )
 
     adapter: AdapterKind = Field(
-        AdapterKind.KEYED, description="lora: A and B trained; keyed: A fixed to subject keys."
+        AdapterKind.KEYED, description="lora: A and B trained; keyed: A fixed to keys of subjects and answers."
     )
     layers: str = Field(
         "auto",
@@ -90,7 +90,7 @@ class ForgetSettings(BaseModel):
         description="LoRA scale numerator, the update being alpha / rank * B A; a keyed adapter's scale is 1.",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout; keyed adapters have none.")
-    learning_rate: float = Field(5e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(2.5e-2, gt=0, le=1e37, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
