@@ -6,8 +6,10 @@ dequantised by transformers and cached as float32 safetensors, which hold the de
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
+import io
 import os
 import shutil
 import tempfile
@@ -78,7 +80,11 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as name:
+    # The libraries' own bars would stand in a log as a page of control characters; errors are raised all the same.
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as name,
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         staging = Path(name) / "model"
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
