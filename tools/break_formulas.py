@@ -164,6 +164,7 @@ BREAKS: tuple[Break, ...] = (
     Break("methods/simnpo", "responses.sums / responses.lengths", "responses.sums", "test_methods"),
     Break("methods/dpo", "gains[:pairs] - gains[pairs:]", "gains[pairs:] - gains[:pairs]", "test_methods"),
     Break("methods/contract", "self.sums - self.base", "self.sums", "test_methods"),
+    Break("training/editing", "missing / (len(layers) - number)", "missing / len(layers)", "test_editing"),
     Break("training/step", "others.logsumexp(-1)).sum()", "others.logsumexp(-1)).mean()", "test_training"),
     Break("training/anchors", "rest * (rest.log() - our_rest.log())", "0 * rest", "test_training"),
     Break(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,28 +13,24 @@ import torch
 from accelerate import Accelerator
 
 from lune import adapters
+from lune.errors import RunError
 from lune.evaluation import dev_scores
-from lune.keys import key_context, whitened_keys
 from lune.language_model import FORGET_TOKENS
-from lune.methods import objective
+from lune.methods import method
+from lune.methods.contract import Edit, Objective
 from lune.models import LoadedModel
 from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
 from lune.preparation import Prepared
-from lune.probes.anchors import ordinary_texts
 from lune.progress import Display
 from lune.records import History, Negative
 from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
 from lune.training.anchors import AnchorRow, anchor_rows
-from lune.training.loop import TrainingOutcome, train
+from lune.training.editing import edit_rows, write_edit
+from lune.training.loop import Row, TrainingOutcome, train
 from lune.training.rows import TrainingRow, training_rows, with_base
 from lune.training.steering import DevScores
-from lune.wording import named_in
-
-KEY_CONTEXTS = ("{}", "Tell me about {}.")
-"""Contexts in which a subject's key is read besides the training prompts."""
-ORDINARY_TEXTS = 400
-"""Questions about anything else, for the second moment of ordinary text; nothing is generated, so one forward pass."""
+from lune.training.subject_keys import key_contexts, subject_keys
 
 
 @dataclass(frozen=True)
@@ -101,22 +97,25 @@ def train_adapter(
             adapters.load_state(model.model, adapters.state(trainee.model))
         return dev_scores(model, prepared.dev)
 
-    steps = settings.passes * math.ceil(len(negatives.rows) / settings.batch_size)
+    steps = settings.passes * max(1, math.ceil(len(negatives.rows) / settings.batch_size))
     # Other styles have no wrong answer that could stand in the right one's place.
     paced = settings.release > 0 and settings.negatives_style is NegativesStyle.ALTERNATIVE
     history = History()
     with display.training(steps, "training") as line:
-        outcome = train(
-            trainee,
-            negatives.rows,
-            anchors,
-            settings,
-            accelerator=accelerator,
-            evaluate=evaluate,
-            relapses=negatives.relapses if paced else None,
-            report=line.update,
-            history=history,
-        )
+        if isinstance(method(settings.method), Edit):
+            outcome = _edit(trainee, prepared, settings, evaluate=evaluate, report=line.update, history=history)
+        else:
+            outcome = train(
+                trainee,
+                negatives.rows,
+                anchors,
+                settings,
+                accelerator=accelerator,
+                evaluate=evaluate,
+                relapses=negatives.relapses if paced else None,
+                report=line.update,
+                history=history,
+            )
     if trainee is not model:
         adapters.load_state(model.model, adapters.state(trainee.model))
     moved = adapters.check_moved(model.model)
@@ -133,12 +132,54 @@ def train_adapter(
     )
 
 
+def _edit(
+    trainee: LoadedModel,
+    prepared: Prepared,
+    settings: ForgetSettings,
+    *,
+    evaluate: Callable[[], DevScores],
+    report: Callable[[Row], None],
+    history: History,
+) -> TrainingOutcome:
+    """Write the adapter in closed form and ask the dev probes once.
+
+    Raises:
+        RunError: When no prompt names its subject.
+    """
+    began = time.perf_counter()
+
+    def add(row: Row) -> None:
+        history.rows.append(row)
+        report(row)
+
+    contexts = key_contexts(trainee, prepared, with_answers=False)
+    rows = edit_rows(trainee, prepared, list(dict.fromkeys(context.subject for context in contexts)))
+    if not rows:
+        raise RunError("No prompt names its subject, so there is no place to edit.", hint="give each fact a subject")
+    write_edit(trainee, rows, settings, report=add)
+    seconds = time.perf_counter() - began
+    steps, scores = settings.passes, evaluate()
+    add({"step": steps, "pass": 1, **scores.as_row()})
+    return TrainingOutcome(
+        steps=steps,
+        passes=1,
+        best_step=steps,
+        best=scores,
+        stopped="written in closed form",
+        interrupted=False,
+        seconds=seconds,
+        plain_because="",
+        frozen_layers=0,
+        kept_mb=0.0,
+    )
+
+
 class _Negatives:
     """The negatives of a run, and those that are added for what is still given away; made before the adapter is there.
 
     Attributes:
         written: All of them, in the order in which they came.
-        rows: What the method trains on for those made before training, encoded.
+        rows: What the method trains on for those made before training, encoded; nothing for an edit.
     """
 
     def __init__(self, model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> None:
@@ -148,9 +189,10 @@ class _Negatives:
         self._chooser = random.Random(settings.seed)
         self._made = prepared.made.negatives
         self.written = list(self._made)
-        method = objective(settings.method)
-        rows = training_rows(self._chat, self._made, self._facts, method.rows)
-        self.rows = with_base(trainee, rows) if method.needs_base else rows
+        how = method(settings.method)
+        self.rows = [] if isinstance(how, Edit) else training_rows(self._chat, self._made, self._facts, how.rows)
+        if isinstance(how, Objective) and how.needs_base:
+            self.rows = with_base(trainee, self.rows)
 
     def relapses(self, places: Sequence[int]) -> list[TrainingRow]:
         """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives."""
@@ -164,38 +206,14 @@ class _Negatives:
 
 def _attach(model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> list[AnchorRow]:
     """Put the same fresh adapter on ``model`` and its twin; return the anchors, which the bare base model gives."""
-    keys = _keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
+    keys = None
+    if settings.adapter is AdapterKind.KEYED:
+        answers = not isinstance(method(settings.method), Edit)  # an edit writes at the subjects alone
+        contexts = key_contexts(trainee, prepared, with_answers=answers)
+        keys = subject_keys(trainee, prepared, settings, contexts)
     held = prepared.anchors if settings.anchor_weight else []
     anchors = anchor_rows(trainee, [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in held])
     adapters.attach(trainee, settings, keys)
     if trainee is not model:
         adapters.attach(model, settings, keys)
     return anchors
-
-
-def _keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> dict[str, torch.Tensor]:
-    """Return the fixed down-projections for the request's subjects."""
-    total = len(adapters.decoder_layers(trainee.model)[1])
-    layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
-    modules = adapters.down_projections(trainee.model, layers)
-    subjects = {fact.id: str(fact.subject) for fact in prepared.trained}
-    places = {(subjects[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
-    named = {str(fact.subject): named_in(fact.prompt, str(fact.subject)) for fact in prepared.trained}
-    places |= {(subject, form.format(named[subject])): None for subject in named for form in KEY_CONTEXTS}
-    # Where the answer stands in the prompt, as in a reversed question or a choice, it is a key as well: a reversed
-    # question does not name the subject, and training on what no key reads would only bend everything else.
-    answers = {fact.id: fact.answer for fact in prepared.trained}
-    places |= {(answers[negative.fact_id], negative.prompt): None for negative in prepared.made.negatives}
-    contexts = [key_context(trainee, name, prompt) for name, prompt in places]
-    texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
-    avoided = [fact.subject or "" for fact in prepared.facts]
-    ordinary = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
-    texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
-    others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
-    return whitened_keys(
-        trainee,
-        modules,
-        [context for context in contexts if context],
-        texts,
-        [context for context in others if context],
-    )
