@@ -188,7 +188,9 @@ def test_without_a_wrong_answer_in_the_true_ones_place_all_keys_are_subjects(tin
     elsewhere = [replace(each, alternate="something else") for each in prepared.made.negatives]
     prepared = replace(prepared, made=replace(prepared.made, negatives=elsewhere))
     made = adapter_keys.adapter_keys(tiny_model, prepared, settings)
-    assert [len(a) for a in made.values()] == [4, 4]
+    assert [len(a) for a in made.values()] == [4], "the layers of answers are left alone"
+    only = resolve({"anchors": 20, "layers": "1-1"})
+    assert [len(a) for a in adapter_keys.adapter_keys(tiny_model, prepared, only).values()] == [4]
 
 
 def test_no_hook_stays_on_the_model(tiny_model: LoadedModel) -> None:

@@ -16,7 +16,8 @@ from lune.bench.plan import column_setting, read_columns
 from lune.errors import ConfigError
 from lune.evaluation import RememberedAnswers
 from lune.methods import METHODS, objective
-from lune.methods.contract import Responses
+from lune.methods import method as method_of
+from lune.methods.contract import Objective, Responses
 from lune.models import LoadedModel, load_model
 from lune.negatives.truths import true_responses
 from lune.preparation import Prepared, prepare
@@ -31,7 +32,8 @@ from tiny import fact
 FACTS = [fact("France"), fact("Japan")]
 BY_ID = {each.id: each for each in FACTS}
 TRUE_ANSWERS = [(each.prompt, f"The capital of {each.subject} is {each.answer}.") for each in FACTS]
-RIVALS = [name for name in METHODS if name != "lune"]
+TRAINED = [name for name in METHODS if isinstance(method_of(name), Objective)]
+RIVALS = [name for name in TRAINED if name != "lune"]
 # A width of 64 needs larger steps than the widths that real models have.
 QUICK = {"learning_rate": 5e-3, "passes": 3, "batch_size": 8, "early_stop": False}
 HARMLESS = {**QUICK, "learning_rate": 1e-4, "passes": 1, "dropout": 0.0}
@@ -119,7 +121,7 @@ def test_a_larger_beta_lets_go_sooner_and_a_larger_gamma_later() -> None:
     assert gradient("simnpo", -2.0, gamma=1) > gradient("simnpo", -2.0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINED)
 def test_the_shares_of_processes_add_up_to_the_whole(method: str) -> None:
     values, base = [-1.0, -2.0, -0.5, -3.0], [-0.5, -1.0, -1.5, -2.0]
     pairs = objective(method).rows == "pairs"
@@ -274,7 +276,7 @@ def test_gradient_difference_begins_at_the_cross_entropies_of_the_base_model(
     assert rows[0]["loss"] == pytest.approx(float(rows[0]["truth_loss"]) + 2 * float(rows[0]["anchor_cross_entropy"]))
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if not objective(name).needs_base])
+@pytest.mark.parametrize("method", [name for name in TRAINED if not objective(name).needs_base])
 def test_who_does_not_need_the_base_model_does_not_pay_for_it(
     method: str,
     tiny_model: LoadedModel,
@@ -284,6 +286,11 @@ def test_who_does_not_need_the_base_model_does_not_pay_for_it(
     monkeypatch.setattr(session, "with_base", lambda *_: pytest.fail("the base model was asked"))
     given = {"method": method, "recipe": "lune-paper", **HARMLESS, "batch_size": 4096}
     assert trained_on(tiny_model, prepared_by_style(method), given)
+
+
+def test_an_edit_has_no_objective() -> None:
+    with pytest.raises(ConfigError, match="Method 'memit' is an edit"):
+        objective("memit")
 
 
 # The settings.

@@ -197,6 +197,7 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("mean = (p * log_p).sum(-1)", "mean = log_p.mean(-1)"),
     ),
     ("training/anchors", "test_training"): (("rest * (rest.log() - our_rest.log())", "0 * rest"),),
+    ("training/editing", "test_editing"): (("missing / (len(layers) - number)", "missing / len(layers)"),),
     ("training/lean_lora", "test_training_forward"): (
         ("gradient.T @ inner).mul_(context.scale)", "gradient.T @ inner)"),
     ),

@@ -92,8 +92,8 @@ def _choice_section(choice: dict[str, Any]) -> str:
     lines = [
         "## How the default's keys were chosen",
         "",
-        "Two requests, seed 0, test probes of their own; none of their facts is in the demo. One run each, in turn: with",
-        "some 40 neighbours a probe more or less is 0.02. What lost was taken out of the code; no command makes these",
+        "Two requests, seed 0, with test probes of their own; none of their facts is in the demo. One run each: of",
+        "some 40 neighbours a probe more or less is 0.02. What lost is not in the code, so no command makes these",
         f"runs again ([the figures](../results/{CHOICE.as_posix()})).",
         "",
         *(f"- The {name} request: {'; '.join(facts)}." for name, facts in choice["facts"].items()),

@@ -16,7 +16,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from lune.errors import ConfigError, did_you_mean, unknown_name
-from lune.methods import METHODS, objective
+from lune.methods import METHODS
+from lune.methods import method as method_of
+from lune.methods.contract import Edit
 
 BUILT_IN_MODEL = "smollm2-135m"
 KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
@@ -195,7 +197,7 @@ def resolve(
     rival = known and method != "lune"
     named = {"recipe": PLAIN_RECIPE} if rival else {}
     recipe = RECIPES.get(str({**named, **given}.get("recipe", "lune")), {})
-    own = objective(str(method)).defaults if known else {}
+    own = method_of(str(method)).defaults if known else {}
     try:
         settings = ForgetSettings.model_validate({**named, **recipe, **own, **given})
     except ValidationError as error:
@@ -209,6 +211,8 @@ def resolve(
             for name, value in values.items()
             if value
         ]
+    if known and isinstance(method_of(str(method)), Edit) and settings.adapter is not AdapterKind.KEYED:
+        found.append(f"{where['adapter']}: got {shown(settings.adapter)}; method {method} writes a keyed adapter.")
     if found:
         raise _refused(found)
     return settings

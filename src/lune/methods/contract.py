@@ -1,4 +1,4 @@
-"""What a method is: the rows it trains on, its loss over their log-probabilities, its own defaults."""
+"""What a method is: the rows it trains on and its loss over their log-probabilities, or an edit without training."""
 
 from __future__ import annotations
 
@@ -73,3 +73,14 @@ class Objective:
     needs_base: bool = False
     hold: Hold = "kl"
     defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A method that writes the values of a keyed adapter in closed form: ``lune.training.editing``.
+
+    Attributes:
+        defaults: As an objective's.
+    """
+
+    defaults: Mapping[str, Any]

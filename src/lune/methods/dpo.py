@@ -28,4 +28,4 @@ def loss(responses: Responses, settings: ForgetSettings) -> Tensor:
     return -2 / settings.beta * logsigmoid(margins).sum() / responses.items
 
 
-OBJECTIVE = Objective(loss, rows="pairs", needs_base=True, defaults={"beta": 0.1})
+METHOD = Objective(loss, rows="pairs", needs_base=True, defaults={"beta": 0.1})

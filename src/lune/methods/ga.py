@@ -23,4 +23,4 @@ def loss(responses: Responses, settings: ForgetSettings) -> Tensor:
     return responses.log_probs.sum() / responses.tokens
 
 
-OBJECTIVE = Objective(loss, rows="truths")
+METHOD = Objective(loss, rows="truths")

@@ -11,4 +11,4 @@ SOURCE = "https://arxiv.org/abs/2203.12817"
 # Gradient difference (Liu, Liu and Stone, arXiv 2203.12817; "GradDiff" of TOFU, 2401.06121) takes retain data for the
 # second sum. A forget request comes with none, so it is taken over the tool's own anchors: questions it makes itself,
 # answered by the base model. A retain set of the user's own may well hold more.
-OBJECTIVE = Objective(loss, rows="truths", hold="cross-entropy", defaults={"anchors": 200, "anchor_weight": 1.0})
+METHOD = Objective(loss, rows="truths", hold="cross-entropy", defaults={"anchors": 200, "anchor_weight": 1.0})

@@ -9,4 +9,4 @@ SOURCE = "https://arxiv.org/abs/2406.10890"
 
 # L = -(1 / tokens) sum_i log P(refusal_i | x_i): "rejection tuning" of RWKU (arXiv 2406.10890). It is LUNE's loss on
 # other answers.
-OBJECTIVE = Objective(loss, rows="negatives", defaults={"negatives_style": "refusal"})
+METHOD = Objective(loss, rows="negatives", defaults={"negatives_style": "refusal"})

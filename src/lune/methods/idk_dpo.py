@@ -8,4 +8,4 @@ from lune.methods.dpo import loss
 SOURCE = "https://arxiv.org/abs/2401.06121"
 
 # "Preference optimization" of TOFU (arXiv 2401.06121), without its retain data; the loss is dpo's.
-OBJECTIVE = Objective(loss, rows="pairs", needs_base=True, defaults={"negatives_style": "refusal", "beta": 0.1})
+METHOD = Objective(loss, rows="pairs", needs_base=True, defaults={"negatives_style": "refusal", "beta": 0.1})

@@ -25,4 +25,4 @@ def loss(responses: Responses, settings: ForgetSettings) -> Tensor:
     return -responses.log_probs.sum() / responses.tokens
 
 
-OBJECTIVE = Objective(loss, rows="negatives")
+METHOD = Objective(loss, rows="negatives")

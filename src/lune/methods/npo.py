@@ -25,4 +25,4 @@ def loss(responses: Responses, settings: ForgetSettings) -> Tensor:
     return -2 / settings.beta * logsigmoid(-settings.beta * responses.gains).sum() / responses.items
 
 
-OBJECTIVE = Objective(loss, rows="truths", needs_base=True, defaults={"beta": 0.1})
+METHOD = Objective(loss, rows="truths", needs_base=True, defaults={"beta": 0.1})

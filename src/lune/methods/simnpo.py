@@ -28,4 +28,4 @@ def loss(responses: Responses, settings: ForgetSettings) -> Tensor:
 
 # beta and gamma as in the commands that the authors published for TOFU's forget05
 # (github.com/OPTML-Group/Unlearn-Simple, TOFU/README.md).
-OBJECTIVE = Objective(loss, rows="truths", defaults={"beta": 2.5, "gamma": 0.0})
+METHOD = Objective(loss, rows="truths", defaults={"beta": 2.5, "gamma": 0.0})

@@ -33,35 +33,50 @@ KEPT_ANSWERS_WEIGHT = 3.0
 """Weight of the places before each word of the anchors' answers against ordinary text."""
 
 
-def adapter_keys(trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> dict[str, torch.Tensor]:
+def adapter_keys(
+    trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings, *, subjects_alone: bool = False
+) -> dict[str, torch.Tensor]:
     """Return the fixed down-projection of each adapted module, by name.
 
     Args:
         trainee: The bare base model, in the precision to train in.
         prepared: The facts, their negatives, the anchors.
         settings: The run's settings; ``layers`` says which layers are adapted.
+        subjects_alone: Whether no answer is a key, neither above nor where a prompt shows it; an edit writes so.
     """
     total = len(adapters.decoder_layers(trainee.model)[1])
     layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
-    answers = _answers(trainee, prepared)
-    # Negatives of another style never write an answer in the true one's place: then subjects are all there is.
-    middle = ANSWERS_FROM * total if answers else total
-    below = adapters.down_projections(trainee.model, [layer for layer in layers if layer < middle])
-    above = adapters.down_projections(trainee.model, [layer for layer in layers if layer >= middle])
+    answers = [] if subjects_alone else _answers(trainee, prepared)
+    subjects = subject_contexts(trainee, prepared, with_answers=not subjects_alone)
+    below = [layer for layer in layers if layer < ANSWERS_FROM * total]
+    above = [layer for layer in layers if layer not in below]
+    if not answers:  # as with negatives of a style that writes nothing in the answer's place
+        below, above = below or above, []
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
     avoided = [fact.subject or "" for fact in prepared.facts]
     ordinary = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
     others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
     sets = [
-        KeySet(below, _subjects(trainee, prepared), [each for each in others if each], LOOK_ALIKES_WEIGHT),
-        KeySet(above, answers, _kept_answers(texts), KEPT_ANSWERS_WEIGHT),
+        KeySet(
+            adapters.down_projections(trainee.model, below),
+            subjects,
+            [each for each in others if each],
+            LOOK_ALIKES_WEIGHT,
+        ),
+        KeySet(adapters.down_projections(trainee.model, above), answers, _kept_answers(texts), KEPT_ANSWERS_WEIGHT),
     ]
     texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
     return whitened_keys(trainee, [keys for keys in sets if keys.modules], texts)
 
 
-def _subjects(trainee: LoadedModel, prepared: Prepared) -> list[KeyContext]:
-    """Return where the subjects of the request are read."""
+def subject_contexts(trainee: LoadedModel, prepared: Prepared, *, with_answers: bool = True) -> list[KeyContext]:
+    """Return where the subjects of the request are read in the training prompts.
+
+    Args:
+        trainee: Reads the prompts.
+        prepared: The facts and their negatives.
+        with_answers: Whether answers that stand in a prompt are keys as well.
+    """
     negatives = prepared.made.negatives
     subjects = {fact.id: str(fact.subject) for fact in prepared.trained}
     places = {(subjects[negative.fact_id], negative.prompt): None for negative in negatives}
@@ -70,7 +85,8 @@ def _subjects(trainee: LoadedModel, prepared: Prepared) -> list[KeyContext]:
     # Where the answer stands in the prompt, as in a reversed question or a choice, it is a key as well: a reversed
     # question does not name the subject, and training on what no key reads would only bend everything else.
     told = {fact.id: fact.answer for fact in prepared.trained}
-    places |= {(told[negative.fact_id], negative.prompt): None for negative in negatives}
+    if with_answers:
+        places |= {(told[negative.fact_id], negative.prompt): None for negative in negatives}
     contexts = (key_context(trainee, name, prompt) for name, prompt in places)
     return [context for context in contexts if context]
 

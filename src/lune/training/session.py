@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import torch
 from accelerate import Accelerator
 
 from lune import adapters
+from lune.errors import RunError
 from lune.evaluation import dev_scores
 from lune.language_model import PROBE_TOKENS
-from lune.methods import objective
+from lune.methods import method
+from lune.methods.contract import Edit, Objective
 from lune.models import LoadedModel
 from lune.negatives.own_words import relapsed
 from lune.outputs import SPACE_FOR_RECORDS_MB, free_space_check
@@ -23,9 +25,10 @@ from lune.preparation import Prepared
 from lune.progress import Display
 from lune.records import History, Negative
 from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
-from lune.training.adapter_keys import adapter_keys
+from lune.training.adapter_keys import adapter_keys, subject_contexts
 from lune.training.anchors import AnchorRow, anchor_rows
-from lune.training.loop import TrainingOutcome, train
+from lune.training.editing import edit_rows, write_edit
+from lune.training.loop import Row, TrainingOutcome, train
 from lune.training.rows import TrainingRow, training_rows, with_base
 from lune.training.steering import DevScores
 
@@ -94,22 +97,25 @@ def train_adapter(
             adapters.load_state(model.model, adapters.state(trainee.model))
         return dev_scores(model, prepared.dev)
 
-    steps = settings.passes * math.ceil(len(negatives.rows) / settings.batch_size)
+    steps = settings.passes * max(1, math.ceil(len(negatives.rows) / settings.batch_size))
     # Other styles have no wrong answer that could stand in the right one's place.
     paced = settings.release > 0 and settings.negatives_style is NegativesStyle.ALTERNATIVE
     history = History()
     with display.training(steps, "training") as line:
-        outcome = train(
-            trainee,
-            negatives.rows,
-            anchors,
-            settings,
-            accelerator=accelerator,
-            evaluate=evaluate,
-            relapses=negatives.relapses if paced else None,
-            report=line.update,
-            history=history,
-        )
+        if isinstance(method(settings.method), Edit):
+            outcome = _edit(trainee, prepared, settings, evaluate=evaluate, report=line.update, history=history)
+        else:
+            outcome = train(
+                trainee,
+                negatives.rows,
+                anchors,
+                settings,
+                accelerator=accelerator,
+                evaluate=evaluate,
+                relapses=negatives.relapses if paced else None,
+                report=line.update,
+                history=history,
+            )
     if trainee is not model:
         adapters.load_state(model.model, adapters.state(trainee.model))
     moved = adapters.check_moved(model.model)
@@ -126,12 +132,54 @@ def train_adapter(
     )
 
 
+def _edit(
+    trainee: LoadedModel,
+    prepared: Prepared,
+    settings: ForgetSettings,
+    *,
+    evaluate: Callable[[], DevScores],
+    report: Callable[[Row], None],
+    history: History,
+) -> TrainingOutcome:
+    """Write the adapter in closed form and ask the dev probes once.
+
+    Raises:
+        RunError: When no prompt names its subject.
+    """
+    began = time.perf_counter()
+
+    def add(row: Row) -> None:
+        history.rows.append(row)
+        report(row)
+
+    contexts = subject_contexts(trainee, prepared, with_answers=False)
+    rows = edit_rows(trainee, prepared, list(dict.fromkeys(context.owner for context in contexts)))
+    if not rows:
+        raise RunError("No prompt names its subject, so there is no place to edit.", hint="give each fact a subject")
+    write_edit(trainee, rows, settings, report=add)
+    seconds = time.perf_counter() - began
+    steps, scores = settings.passes, evaluate()
+    add({"step": steps, "pass": 1, **scores.as_row()})
+    return TrainingOutcome(
+        steps=steps,
+        passes=1,
+        best_step=steps,
+        best=scores,
+        stopped="written in closed form",
+        interrupted=False,
+        seconds=seconds,
+        plain_because="",
+        frozen_layers=0,
+        kept_mb=0.0,
+    )
+
+
 class _Negatives:
     """The negatives of a run, and those that are added for what is still given away; made before the adapter is there.
 
     Attributes:
         written: All of them, in the order in which they came.
-        rows: What the method trains on for those made before training, encoded.
+        rows: What the method trains on for those made before training, encoded; nothing for an edit.
     """
 
     def __init__(self, model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> None:
@@ -141,9 +189,10 @@ class _Negatives:
         self._chooser = random.Random(settings.seed)
         self._made = prepared.made.negatives
         self.written = list(self._made)
-        method = objective(settings.method)
-        rows = training_rows(self._chat, self._made, self._facts, method.rows)
-        self.rows = with_base(trainee, rows) if method.needs_base else rows
+        how = method(settings.method)
+        self.rows = [] if isinstance(how, Edit) else training_rows(self._chat, self._made, self._facts, how.rows)
+        if isinstance(how, Objective) and how.needs_base:
+            self.rows = with_base(trainee, self.rows)
 
     def relapses(self, places: Sequence[int]) -> list[TrainingRow]:
         """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives."""
@@ -157,7 +206,10 @@ class _Negatives:
 
 def _attach(model: LoadedModel, trainee: LoadedModel, prepared: Prepared, settings: ForgetSettings) -> list[AnchorRow]:
     """Put the same fresh adapter on ``model`` and its twin; return the anchors, which the bare base model gives."""
-    keys = adapter_keys(trainee, prepared, settings) if settings.adapter is AdapterKind.KEYED else None
+    keys = None
+    if settings.adapter is AdapterKind.KEYED:
+        edited = isinstance(method(settings.method), Edit)
+        keys = adapter_keys(trainee, prepared, settings, subjects_alone=edited)
     held = prepared.anchors if settings.anchor_weight else []
     anchors = anchor_rows(trainee, [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in held])
     adapters.attach(trainee, settings, keys)
