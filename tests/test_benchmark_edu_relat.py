@@ -132,7 +132,7 @@ def test_wrong_options_are_refused(family: Path, tiny_model: LoadedModel) -> Non
     with pytest.raises(ConfigError, match="form must be plain or chat"):
         EDU_RELAT.load(family, {"targets": "0", "form": "poem"}, tiny_model)
     (family / "synthetic_data" / "subsample.pt").unlink()
-    with pytest.raises(RequestError, match=r"no file .*subsample\.pt"):
+    with pytest.raises(RequestError, match=r"there is no subsample\.pt"):
         EDU_RELAT.load(family, EDU_RELAT.settings, tiny_model)
 
 

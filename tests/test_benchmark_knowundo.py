@@ -131,7 +131,7 @@ def test_everything_that_is_missing_is_named_at_once(folder: Path) -> None:
     with pytest.raises(RequestError) as caught:
         load(folder)
     assert caught.value.problems == (
-        "privacy/unlearn: there is no such file",
+        "there is no privacy/unlearn.json",
         "privacy/retention: train is not a list of {text, labels}",
         "privacy/retention: val is not a list of {text, labels}",
     )

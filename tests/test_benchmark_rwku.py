@@ -133,7 +133,7 @@ def test_wrong_options_and_missing_files_are_named(targets: Path, tiny_model: Lo
     with pytest.raises(ConfigError, match="batch must be yes or no"):
         RWKU.load(targets, {"targets": "1", "batch": "maybe"}, tiny_model)
     (targets / "Target" / "1_Ada_Quill" / "retain_mia.json").unlink()
-    with pytest.raises(RequestError, match=r"1 files are missing, such as .*retain_mia\.json"):
+    with pytest.raises(RequestError, match=r"layout of RWKU: there is no Target/1_Ada_Quill/retain_mia\.json"):
         RWKU.load(targets, RWKU.settings, tiny_model)
     with pytest.raises(RequestError, match="neither Target/ nor All/"):
         RWKU.load(targets / "Target", RWKU.settings, tiny_model)

@@ -190,7 +190,7 @@ def _break(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "expected"),
-    [(_remove, "there is no such file"), (_rename_field, "row 1: answer is missing"), (_break, "cannot be read")],
+    [(_remove, "there is no full.json"), (_rename_field, "row 1: answer is missing"), (_break, "cannot be read")],
 )
 def test_missing_and_strange_data_is_named(
     folder: Path, tmp_path: Path, spoil: Callable[[Path], None], expected: str

@@ -111,25 +111,35 @@ def test_ls_lists_every_name_in_eighty_columns(capsys: pytest.CaptureFixture[str
     assert main(["ls", kind]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
-    rows = listing.rows(kind)
-    assert all(next(iter(row.values())) in printed for row in rows)
-    assert rows or printed == f"There are no {kind} yet.\n"
+    for heading, rows in listing.groups(kind):
+        assert " ".join(heading.split()) in " ".join(printed.split())
+        assert all(next(iter(row.values())) in printed for row in rows)
 
 
 def test_the_listed_methods_can_be_chosen_and_both_kinds_of_attacks_are_there() -> None:
-    for row in listing.rows("methods"):
+    for row in listing.groups("methods")[0][1]:
         assert resolve_invocation({"method": row["method"]}).settings.method == row["method"]
         assert row["paper"].startswith("https://")
-    made_by = [row["made by"] for row in listing.rows("attacks")]
-    assert made_by.count("every run (APR)") == 9
-    assert made_by.count("lune attack") == len(ATTACKS)
+    (apr, probes), (further, runs) = listing.groups("attacks")
+    assert "APR" in apr and len(probes) == 9
+    assert "lune attack" in further and [row["attack"] for row in runs] == list(ATTACKS)
 
 
 def test_every_score_of_a_run_is_listed_as_a_metric() -> None:
     from lune.metrics import Scores
 
     recorded = set(Scores.__annotations__) - {"counts", "intervals"}
-    assert recorded == set(list(listing.METRICS)[: len(recorded)])
+    assert recorded == set(listing.RUN_SCORES)
+
+
+def test_metrics_are_listed_by_the_names_of_tables() -> None:
+    from lune.bench.table import _title
+    from lune.benchmarks import BENCHMARKS
+
+    names = {row["metric"] for _, rows in listing.groups("metrics") for row in rows}
+    shown = ("usr", "apr", "refusal_rate", "mia_loss", "mia_loss_from_reference", "mia_loss_privleak")
+    assert {_title(name).replace("loss", "ATTACK") for name in shown} <= names
+    assert {text.split(":")[0] for text in listing.PROTOCOL_SCORES.values()} == set(BENCHMARKS)
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,9 @@ def test_removing_the_adapter_recovers_everything_and_full_scale_nothing(run_fol
     result = result_of("adapter-scale", context_of(run_folder))
     assert result.usr_before.value == 1.0
     assert result.recovered.value == 1.0
-    assert result.form == "scale 0"
-    assert result.by_form["scale 1"] == 1.0
+    assert result.form == "adapter off"
+    assert result.remark.startswith("Taking the adapter off (scale 0) recovers everything by construction.")
+    assert result.by_form["the whole adapter"] == 1.0
     assert [x for x, _ in result.curves[0].points] == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
@@ -282,6 +283,21 @@ def test_results_go_elsewhere_when_asked_and_bad_input_ends_with_two(
     assert "Did you mean: relearn" in capsys.readouterr().err
     assert main(["attack", str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_a_bench_folder_is_refused_and_its_runs_are_named(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    column = tmp_path / "bench" / "task" / "lune"
+    column.mkdir(parents=True)
+    for seed in (0, 1):
+        (column / f"seed-{seed}").symlink_to(run_folder)
+    (column.with_name("before") / "seed-0").mkdir(parents=True)
+    (column.with_name("before") / "seed-0" / "run.json").write_text("{}")
+    assert main(["attack", str(tmp_path / "bench")]) == 2
+    said = capsys.readouterr().err
+    assert "is not a run folder, but holds 2 runs with an adapter" in said
+    assert f"next: lune attack {column / 'seed-0'}" in said and "before" not in said
 
 
 def test_another_base_model_is_refused(run_folder: Path, tmp_path: Path) -> None:

@@ -40,13 +40,13 @@ def test_the_attacks_on_a_cell_stand_under_its_bench(tmp_path: Path) -> None:
     told |= {"usr_before": {"value": 1.0}, "usr_after": {"value": 0.5}}
     told |= {"recovered": {"value": 0.5, "low": 0.25, "high": 0.75}}
     skipped = {"attack": "embedding", "skipped": "too few facts"}
-    record = {"command": "lune attack RUN --budget quick", "attacks": [told, skipped]}
+    record = {"command": "lune attack seed-0 --budget quick", "attacks": [told, skipped]}
     (cell / "attacks.json").write_text(json.dumps(record), encoding="utf-8")
     lines = make_results._attack_section(cell)
     assert "### Attacks on task, lune, seed-0" in lines
     assert "| nf4 | 4 | 1.000 | 0.500 | 0.500 [0.25, 0.75] | 0.750 | 3 |" in lines
     assert "| embedding | not made: too few facts | | | | | |" in lines
-    assert "$ lune attack RUN --budget quick" in lines
+    assert "$ lune attack OUT/task/lune/seed-0 --budget quick" in lines
 
 
 def test_a_benchmarks_texts_are_not_stored() -> None:

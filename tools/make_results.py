@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,16 @@ seconds are too high: TOFU's 50 minutes do not show that its quick setting takes
 in one step. Their attack tables are older still: answers to direct prompts ended after 20 tokens there, which cuts some
 of TOFU's sentences before the fact, as adapter scale 0 shows, where all facts should come back. Attacks by options
 (`choice`, `logit-lens`) and TOFU's MIA by gradient norm and by the reference came later and are in no table yet.
+In the commands DIR stands for the folder of a benchmark's data, OUT for the bench's and TARGET for its taught model.
 Figures over few facts say little: of RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact.
 """
 OWN_BENCHMARK = "world"
 CHOICE = Path("other") / "choice-of-keys.json"
 TEXTS = ("prompt", "answer", "subject", "aliases", "held_out", "before", "after", "paraphrases", "neighbours")
 """Fields of facts and of attacked facts that hold a benchmark's texts, or answers to them."""
+PLACEHOLDERS = {"--data": "DIR", "--out": "OUT", "--model": "TARGET"}
+"""What stands for folders of the machine in commands: a benchmark's data, a bench's folder, a taught model."""
+_TAUGHT = re.compile(r"[0-9a-f]{24}")
 SCORES = (
     ("usr", "USR"),
     ("paraphrase_usr", "USR on paraphrases"),
@@ -218,7 +223,7 @@ def bench_section(folder: Path) -> str:
     made = f"{len(records)} cells, {cells / 60:.1f} minutes{lessons}, on {'; '.join(machines)}. Rebuilt by:"
     table = markdown(rows(read_cells([folder])), level=2)
     attacks = [line for cell in cell_folders(folder) for line in _attack_section(cell)]
-    console = ["```console", *(f"$ {command}" for command in commands), "```"]
+    console = ["```console", *dict.fromkeys(f"$ {_generic(command)}" for command in commands), "```"]
     return "\n".join(["", table, *_taught_lines(records), made, "", *console, *attacks])
 
 
@@ -250,6 +255,7 @@ def _attack_section(cell: Path) -> list[str]:
         return []
     record = json.loads((cell / ATTACKS).read_text(encoding="utf-8"))
     task, column = cell.parts[-3], cell.parts[-2]
+    run = f"{task}/{column}/{cell.name}"
     lines = [
         "",
         f"### Attacks on {task}, {column}, {cell.name}",
@@ -274,7 +280,24 @@ def _attack_section(cell: Path) -> list[str]:
             f"| {each['attack']} | {len(each['facts'])} | {shown[0]} | {shown[1]} | {shown[2]}{interval} | {given} | "
             f"{each['seconds']:.0f} |"
         )
-    return [*lines, "", "The last of the commands that made them:", "", "```console", f"$ {record['command']}", "```"]
+    command = _generic(record["command"], run)
+    return [*lines, "", "The last of the commands that made them:", "", "```console", f"$ {command}", "```"]
+
+
+def _generic(command: str, run: str = "") -> str:
+    """Return a command with a word in the place of each folder of the machine it was typed on.
+
+    Args:
+        command: What was typed.
+        run: For ``lune attack``: the run folder within that of the bench.
+    """
+    words = shlex.split(command)
+    for place, word in enumerate(words[:-1]):
+        if word in PLACEHOLDERS and not (word == "--model" and not _TAUGHT.fullmatch(words[place + 1])):
+            words[place + 1] = PLACEHOLDERS[word]
+    if run:
+        words[2] = f"OUT/{run}"
+    return shlex.join(words)
 
 
 def store_bench(out: Path, folder: Path) -> None:

@@ -7,8 +7,11 @@ Every error says what came, what was allowed and the next command to type. Each 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class LuneError(Exception):
@@ -70,6 +73,42 @@ class RunError(LuneError):
 
     code = "run-failed"
     exit_status = 3
+
+
+class Gathered:
+    """The errors of checks that do not hang on each other, so that all problems are told at once.
+
+    Attributes:
+        errors: What was raised so far.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[LuneError] = []
+
+    def get(self, check: Callable[[], T]) -> T | None:
+        """Return what ``check`` returns, None where it raised."""
+        try:
+            return check()
+        except LuneError as error:
+            self.errors.append(error)
+            return None
+
+    @property
+    def problems(self) -> list[str]:
+        """Every single problem."""
+        return [text for error in self.errors for text in error.problems or (error.message,)]
+
+    def refuse(self) -> None:
+        """Raise what came: the one error as it is, several as one ConfigError with all their problems."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            hints = dict.fromkeys(error.hint for error in self.errors if error.hint)
+            raise ConfigError(
+                f"{len(self.problems)} things are not valid; nothing was run.",
+                problems=self.problems,
+                hint="; ".join(hints),
+            )
 
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:

@@ -8,9 +8,25 @@ from lune.catalogue import catalogue
 from lune.errors import ConfigError, unknown_name
 from lune.methods import METHODS
 
-# docs/metrics.md has the definitions. First the scores of every run, by their names in its record, then those of
-# benchmarks, of `lune utility` and of the library.
-METRICS: dict[str, str] = {
+Row = dict[str, str]
+Group = tuple[str, list[Row]]
+"""A heading, empty where there is but one group, and its rows."""
+
+TABLE_NAMES: dict[str, str] = {
+    "usr": "USR",
+    "paraphrase_usr": "USR on paraphrases",
+    "apr": "APR",
+    "apr_worst_case": "APR, worst case",
+    "gur_neighbour": "gur_neighbour",
+    "gur_general": "gur_general",
+    "gur": "GUR",
+    "refusal_rate": "refusals",
+    "degenerate_rate": "degenerate answers",
+}
+"""Scores of a run's record that bench tables show, in their order, and what they are called there."""
+
+# docs/metrics.md has the definitions.
+RUN_SCORES: dict[str, str] = {
     "usr": "Unlearning success rate: share of known facts whose answer no longer contains the forgotten one.",
     "paraphrase_usr": "The same share over other wordings of the question.",
     "apr": "Adversarial probe rejection: the same share over attack prompts.",
@@ -20,62 +36,99 @@ METRICS: dict[str, str] = {
     "gur_neighbour": "Correct after / correct before, over neighbouring facts that must stay.",
     "gur_neighbour_by_relation": "The same for other subjects of the relation and other facts of the subject.",
     "gur_general": "Correct after / correct before, over general questions.",
-    "mia": "Membership inference: how well an attacker tells true answers from wrong ones never trained (AUC).",
+    "mia": "Membership inference: how well an attacker tells true answers from wrong ones never trained.",
     "refusal_rate": "Share of answers that decline to answer.",
     "adopted_alternate_rate": "Share of answers that give a wrong answer from the training negatives.",
     "fluency": "Entropy of the answers' word n-grams, in bits; it falls when answers repeat themselves.",
     "degenerate_rate": "Share of answers that are empty or stuck in repetition.",
-    "tofu_probability": "TOFU: likelihood of the answers, normalised by length.",
-    "tofu_rouge": "TOFU: ROUGE-L recall of the answers.",
-    "tofu_truth_ratio": "TOFU: wrong answers' likelihood over that of a paraphrased right one; two forms, by name.",
-    "tofu_model_utility": "TOFU: harmonic mean of the three on retain set, real authors and world facts.",
-    "tofu_forget_quality": "TOFU: p-value that truth ratios are those of a model that never saw the forget set.",
-    "exact_memorisation": "Share of a text's tokens that the model finds likeliest, given those before.",
-    "extraction_strength": "Share of a text that the model completes rightly, given the rest as its beginning.",
-    "privacy_leak": "PrivLeak: membership AUC against that of a retrained model, in per cent; 0 is ideal.",
-    "auc_distance": "Distance of the membership AUC from that of a retrained model.",
-    "mia_gradnorm_*": "Membership by the gradient's norm, AUC and balanced accuracy, on the benchmark's texts (tofu).",
-    "mia_reference_*": "The same by likelihood above that of the retrained model (tofu).",
+}
+"""The scores of every run by their names in run.json."""
+MEMBERSHIP_SCORES = {
+    "MIA AUC, ATTACK": "Area under the curve of each membership attack; run.json: mia.",
+    "MIA AUC, ATTACK, distance from reference": "Distance of that AUC from the retrain reference's.",
+    "PrivLeak, ATTACK": "That AUC against the reference's, in per cent; 0 is ideal.",
+}
+PROTOCOL_SCORES = {
+    "SET_probability": "tofu: likelihood of the answers, normalised by length.",
+    "SET_rouge_l_recall": "tofu: ROUGE-L recall of the answers.",
+    "SET_truth_ratio_*": "tofu: wrong answers' likelihood over a paraphrased right one's; two published forms.",
+    "SET_right_share": "tofu: likelihood of the right answer beside the wrong ones, as a share.",
+    "model_utility_*": "tofu: harmonic mean of these on retain set, real authors and world facts.",
+    "forget_quality": "tofu: p-value that truth ratios are those of a model that never saw the forget set.",
+    "forget_exact_memorisation": "tofu: share of a text's tokens that the model finds likeliest, given those before.",
+    "forget_extraction_strength": "tofu: share of a text that the model completes rightly, given its beginning.",
+    "mia_gradnorm_*": "tofu: membership by the gradient's norm, AUC and balanced accuracy.",
+    "mia_reference_*": "tofu: the same by likelihood above that of the retrained model.",
+    "forget_fb, forget_qa, forget_aa": "rwku: ROUGE-L recall on the gap, question and attack levels.",
+    "forget_aa_*": "rwku: that recall for each type of attack.",
+    "neighbour_fb, neighbour_qa": "rwku: the same on facts beside the target, which must stay.",
+    "fm_*, rm_*": "rwku: likelihood scores of texts about the target and about others.",
+    "unlearn_success": "knowundo: share of label tokens that are no longer the likeliest, in per cent.",
+    "retention_success": "knowundo: share that still is, in per cent; average is the mean of both.",
+    "unlearn_perplexity": "knowundo: perplexity of the labels; retention_perplexity: of those to keep.",
+    "recall": "edu-relat: largest share of a minimal set of facts that was lost, for deep unlearning.",
+    "acc_rel, acc_bio, acc_all": "edu-relat: share of relations, biographic facts and both kept beside it.",
+    "deep, superficial": "edu-relat: cannot be deduced from what is still right; is not said when asked.",
+    "forgotten, kept": "world: shares lost and kept of what was right before, by kind and relation.",
+}
+UTILITY_SCORES = {
+    "mmlu": "accuracy: right among four options after five examples, by the next token.",
+    "bbh": "exact_match of reasoned answers after worked examples.",
+    "truthfulqa": "mc1 and mc2: are true answers likelier than common misconceptions.",
+    "triviaqa": "f1 and exact_match of short answers after five examples.",
+    "fluency": "entropy of the answers' n-grams, in bits.",
+}
+ATTACK_SCORES = {
     "leak_at_k": "Chance that k sampled answers hold the forgotten one at least once, with an upper bound.",
-    "choice_accuracy": "Share of questions where the true answer is likelier than its alternates, against chance.",
-    "logit_lens": "Probability and rank of the answer's first token, read from the hidden state of each layer.",
-    "mmlu": "Right among four options after five examples, by the next token (lune utility).",
-    "bbh": "Exact match of reasoned answers after worked examples (lune utility).",
-    "truthfulqa": "MC1 and MC2: are true answers likelier than common misconceptions (lune utility).",
-    "triviaqa": "Token F1 of short answers after five examples (lune utility).",
-    "forget_fb, forget_qa, forget_aa": "ROUGE-L recall on RWKU's gap, question and attack levels (rwku).",
-    "neighbour_fb, neighbour_qa": "The same on facts beside the target, which must stay (rwku).",
-    "fm_*, rm_*": "Likelihood scores of texts about the target and about others (rwku).",
-    "recall": "Largest share of a minimal set of facts that was lost, for deep unlearning (edu-relat).",
-    "acc_rel, acc_bio, acc_all": "Share of relations, biographic facts and both kept beside it (edu-relat).",
-    "deep": "Whether the fact cannot be deduced from what is still answered rightly (edu-relat).",
+    "choice": "Share of questions where the true answer is likelier than its alternates, against chance.",
+    "logit-lens": "Probability and rank of the answer's first token, read from the hidden state of each layer.",
 }
 
 
-def _methods() -> list[dict[str, str]]:
-    return [{"method": each.name, "what it does": each.summary, "paper": each.source} for each in METHODS.values()]
+def _methods() -> list[Group]:
+    rows = [{"method": each.name, "what it does": each.summary, "paper": each.source} for each in METHODS.values()]
+    return [("", rows)]
 
 
-def _metrics() -> list[dict[str, str]]:
-    return [{"metric": name, "what it tells": meaning} for name, meaning in METRICS.items()]
-
-
-def _attacks() -> list[dict[str, str]]:
-    from lune.probes.attacks import ATTACKS
-
-    probes = [{"attack": name, "made by": "every run (APR)", "what it does": text} for name, text in ATTACKS.items()]
-    further = catalogue("lune.attacks").values()
-    return probes + [{"attack": each.name, "made by": "lune attack", "what it does": each.summary} for each in further]
-
-
-def _benchmarks() -> list[dict[str, str]]:
+def _metrics() -> list[Group]:
+    own = {TABLE_NAMES.get(name, name): _with_key(name, text) for name, text in RUN_SCORES.items()}
+    headed = {
+        "Every run, by the names of bench tables": own,
+        "Bench tables: membership (ATTACK is loss, zlib, min-k or min-k-plus-plus)": MEMBERSHIP_SCORES,
+        "Bench tables, as protocol: NAME (SET is forget, retain, real_authors or world_facts)": PROTOCOL_SCORES,
+        "lune utility": UTILITY_SCORES,
+        "lune attack, beside USR under each attack": ATTACK_SCORES,
+    }
     return [
-        {"benchmark": each.name, "what it measures": each.summary, "source": each.source}
-        for each in catalogue("lune.benchmarks").values()
+        (heading, [{"metric": name, "what it tells": text} for name, text in scores.items()])
+        for heading, scores in headed.items()
     ]
 
 
-_KINDS: dict[str, Callable[[], list[dict[str, str]]]] = {
+def _with_key(name: str, text: str) -> str:
+    return text if TABLE_NAMES.get(name, name) == name else f"{text} run.json: {name}."
+
+
+def _attacks() -> list[Group]:
+    from lune.probes.attacks import ATTACKS
+
+    probes = [{"attack": name, "what it does": text} for name, text in ATTACKS.items()]
+    further = [{"attack": each.name, "what it does": each.summary} for each in catalogue("lune.attacks").values()]
+    return [
+        ("Single prompts that every run asks: they make up APR", probes),
+        ("Attacks on a finished run: lune attack RUN --with NAME", further),
+    ]
+
+
+def _benchmarks() -> list[Group]:
+    rows = [
+        {"benchmark": each.name, "what it measures": each.summary, "source": each.source}
+        for each in catalogue("lune.benchmarks").values()
+    ]
+    return [("", rows)]
+
+
+_KINDS: dict[str, Callable[[], list[Group]]] = {
     "methods": _methods,
     "metrics": _metrics,
     "attacks": _attacks,
@@ -84,8 +137,8 @@ _KINDS: dict[str, Callable[[], list[dict[str, str]]]] = {
 KINDS = tuple(_KINDS)
 
 
-def rows(kind: str) -> list[dict[str, str]]:
-    """Return one row for each thing of a kind; the keys are the columns' titles.
+def groups(kind: str) -> list[Group]:
+    """Return the groups of a kind, with one row for each thing; the keys are the columns' titles.
 
     Args:
         kind: One of ``KINDS``.

@@ -38,7 +38,8 @@ MOST_ASKED = 400
 ENOUGH = 0.9
 """ROUGE-L recall from which a model counts as knowing what it was taught."""
 _SPARE_TOKENS = 8  # an answer may be a little longer than the longest taught one before it is cut
-_FORMAT = 2  # raised when the same inputs give another model
+FORMAT = 2
+"""Raised when the same texts, model and recipe give another taught model."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def teach(
     tofu.rouge_l_recall("", "")  # refuses now rather than after the training
     rows = [model.chat.encode(prompt, response) for prompt, response in texts]
     precision = pick_dtype(dtype, model.device)
-    recorded = {"recipe": recipe.model_dump(), "precision": str(precision), "model": model.sha256, "format": _FORMAT}
+    recorded = {"recipe": recipe.model_dump(), "precision": str(precision), "model": model.sha256, "format": FORMAT}
     # Tokens, not texts: the chat template and the tokenizer decide what is learned as well.
     content = json.dumps([recorded, [(row.prompt, row.response) for row in rows]])
     folder = cache_folder() / "taught" / hashlib.sha256(content.encode()).hexdigest()[:24]

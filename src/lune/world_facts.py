@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lune.benchmarks.task import wrong_layout
 from lune.errors import RequestError
 from lune.records import Split
 from lune.text import contains, normalise
@@ -99,6 +100,10 @@ def read_world(folder: Path | None = None) -> list[WorldFact]:
     hint = f"give a folder with a {FILE_NAME} like the shipped one; docs/world.md describes it"
     try:
         relations = _parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        wanted = f"a {FILE_NAME} like the shipped one, which docs/world.md describes"
+        get = "leave --data out for the shipped facts"
+        raise wrong_layout("world", folder, [f"there is no {FILE_NAME}"], wanted=wanted, get=get) from error
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {error}.", hint=hint) from error
     problems = list(shape_problems(relations))

@@ -12,18 +12,28 @@ THREAT = (
     "difference is the adapter. Without the adapter all is there by construction; only access to the merged model "
     "through an interface is protected from it."
 )
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SCALES = {
+    0.0: "adapter off",
+    0.25: "a quarter of the adapter",
+    0.5: "half of the adapter",
+    0.75: "three quarters of the adapter",
+    1.0: "the whole adapter",
+}
 
 
 def run(context: AttackContext) -> Finding:
     """Ask every fact at each scale of the update, W + s B A; scale 0 is the base model."""
     attempts: list[Attempt] = []
     points = []
-    for scale in SCALES:
+    told = []
+    for scale, words in SCALES.items():
         with adapters.scaled(context.shipped.model, scale):
             answers = direct_answers(context.shipped, context.facts)
-        attempts += context.attempts(f"scale {scale:g}", answers)
-        points.append((scale, usr_by_form(context.facts, attempts)[f"scale {scale:g}"]))
+        attempts += context.attempts(words, answers)
+        usr = usr_by_form(context.facts, attempts)[words]
+        points.append((scale, usr))
+        told.append(f"{words} {round(len(context.facts) * (1 - usr))}")
     curve = Curve("adapter scale", "scale of the update", tuple(points))
-    note = "Removal (scale 0) recovers everything by construction."
-    return Finding(attempts, strongest_form=True, curves=(curve,), details={"note": note})
+    note = "Taking the adapter off (scale 0) recovers everything by construction."
+    remark = f"{note} Facts that come out, of {len(context.facts)}: {', '.join(told)}."
+    return Finding(attempts, strongest_form=True, curves=(curve,), details={"note": note}, remark=remark)

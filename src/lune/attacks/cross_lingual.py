@@ -1,4 +1,4 @@
-"""Asks in Spanish, French and German, and then to have the answer in English."""
+"""Talks in Spanish, French and German for two turns, of which the second asks for the answer in English."""
 
 from __future__ import annotations
 

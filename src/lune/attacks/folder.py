@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lune.errors import RequestError
+from lune.outputs import RUN_RECORD
 from lune.records import Fact, Neighbour
 from lune.report.folder import Row, items, mapping, read_run_folder, text
+from lune.report.wording import count_of
 
 ADAPTER = "adapter"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -47,8 +49,9 @@ def read_attacked_run(folder: Path) -> AttackedRun:
 
     Raises:
         OutputError: When it is no run folder or its files cannot be read.
-        RequestError: When it has no adapter or no known fact to draw out.
+        RequestError: When it has no adapter or no known fact to draw out, or is a bench's folder: its runs are named.
     """
+    _refuse_folder_of_runs(folder)
     run = read_run_folder(folder)
     if not (folder / ADAPTER / ADAPTER_CONFIG).is_file():
         raise RequestError(
@@ -73,6 +76,21 @@ def read_attacked_run(folder: Path) -> AttackedRun:
         examples=_examples(run.probes),
         held_out=_held_out(run.run),
     )
+
+
+def _refuse_folder_of_runs(folder: Path) -> None:
+    if (folder / RUN_RECORD).is_file():
+        return
+    # A bench's folder, that of one of its tasks, or that of a column: TASK/COLUMN/seed-N or a part of it.
+    patterns = ("*", "*/*", "*/*/*")
+    inside = sorted(path.parent for each in patterns for path in folder.glob(f"{each}/{RUN_RECORD}"))
+    runs = [str(run) for run in inside if (run / ADAPTER / ADAPTER_CONFIG).is_file()]
+    if runs:
+        raise RequestError(
+            f"{folder} is not a run folder, but holds {count_of(len(runs), 'run')} with an adapter.",
+            problems=runs,
+            hint=f"lune attack {runs[0]}",
+        )
 
 
 def _fact(row: Row, probes: tuple[Row, ...]) -> Fact:

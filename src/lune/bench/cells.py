@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -58,6 +59,27 @@ def task_hash(task: Task) -> str:
 def _plain(value: object) -> object:
     """Return a value that JSON has no form for; sets sorted, for their own order changes with the process."""
     return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
+
+
+def unusable(out: Path, benchmark: str, options: Mapping[str, Any] | None) -> list[str]:
+    """Return why a folder cannot be that of a bench, as far as it shows without the model; empty when it can.
+
+    Args:
+        out: The folder, which need not exist.
+        benchmark: The benchmark's name.
+        options: Its options; None where they are not known.
+
+    Raises:
+        OutputError: When a cell's record cannot be read.
+    """
+    if out.exists() and not out.is_dir():
+        return [f"--out {out} is a file; the folder of a bench is wanted"]
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [f"--out {out}: {there} is not writable"]
+    wanted = {"benchmark": benchmark, **({} if options is None else {"options": dict(options)})}
+    found = [(folder, differences(read_json(folder / RUN_RECORD), wanted, {})) for folder in cell_folders(out)]
+    return [f"--out: {folder} was made from something else: {'; '.join(each)}" for folder, each in found if each]
 
 
 def differences(record: Mapping[str, Any], wanted: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

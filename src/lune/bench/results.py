@@ -13,22 +13,11 @@ from typing import Any
 from lune.bench.cells import SCORES, cell_folders, read_json
 from lune.bench.plan import BEFORE, DEFAULT_COLUMNS, REFERENCE
 from lune.errors import OutputError
+from lune.listing import TABLE_NAMES
 from lune.metrics.gaps import auc_distance, privacy_leak
 from lune.outputs import RUN_RECORD
 
 ALL_TASKS = "all tasks"
-OWN_SCORES = {
-    "usr": "USR",
-    "paraphrase_usr": "USR on paraphrases",
-    "apr": "APR",
-    "apr_worst_case": "APR, worst case",
-    "gur_neighbour": "gur_neighbour",
-    "gur_general": "gur_general",
-    "gur": "GUR",
-    "refusal_rate": "refusals",
-    "degenerate_rate": "degenerate answers",
-}
-"""Scores of a run's record that a table shows, in its order, and what it calls them."""
 PROBE_COUNTS = ("paraphrase", "adversarial", "neighbour", "general")
 """Probes that the shares are counted over, by kind, as a run's record has them; a direct one is there for each fact."""
 _TRAINED_LAST = {name: place for place, name in enumerate((BEFORE, "lune-paper", "lune"))}
@@ -144,7 +133,7 @@ def read_cell(folder: Path) -> Scored:
     protocol = read_json(folder / SCORES) if (folder / SCORES).is_file() else {}
     try:
         bench, after = record["bench"], record["metrics"]["after"]
-        scores: Values = {name: after.get(name) for name in OWN_SCORES}
+        scores: Values = {name: after.get(name) for name in TABLE_NAMES}
         scores |= {f"mia_{attack}": values["auc"] for attack, values in after["mia"].items()}
         unlearned = bench["column"] not in (BEFORE, REFERENCE)
         return Scored(

@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lune import teaching
 from lune.bench import cells
 from lune.bench.plan import BEFORE, REFERENCE, Plan
 from lune.bench.targets import Target, Targets, Teacher, teach_by_lora
@@ -150,9 +151,19 @@ class _Bench:
             self.display.line(f"{finished} of {self.total} cells are there already.")
         for number, row in enumerate(self.rows):
             opened = [place for place in row if not place.finished]
-            if opened:
-                self._run_task(opened, later=[p for each in self.rows[number + 1 :] for p in each if not p.finished])
-            self._score(row[0].task)
+            try:
+                if opened:
+                    later = [p for each in self.rows[number + 1 :] for p in each if not p.finished]
+                    self._run_task(opened, later)
+            except KeyboardInterrupt:
+                done = sum(place.finished for each in self.rows for place in each)
+                self.display.line(
+                    f"Interrupted: {done} of {self.total} cells are finished and stay in {self.plan.out}. The same "
+                    f"command runs the other {self.total - done}."
+                )
+                raise
+            finally:  # what is finished has its scores even where the bench ends here
+                self._score(row[0].task)
             self.measured.clear()
 
     @property
@@ -168,7 +179,9 @@ class _Bench:
         """Return what a cell is made from besides its settings."""
         own = {"task": place.task.name, "column": place.column, "task_sha256": cells.task_hash(place.task)}
         # Cells beside each other are of one target: taught otherwise, it would be another.
-        lessons = {"taught_by": TeachingRecipe().model_dump()} if place.task.teaching else {}
+        lessons: dict[str, Any] = {}
+        if place.task.teaching:
+            lessons = {"taught_by": TeachingRecipe().model_dump(), "taught_format": teaching.FORMAT}
         return {**self.shared_identity, **own, **lessons}
 
     def settings(self, place: Place) -> ForgetSettings:
@@ -177,13 +190,13 @@ class _Bench:
 
     def _run_task(self, opened: Sequence[Place], later: Sequence[Place]) -> None:
         """Run the open cells of one task, teaching its models first where that is needed."""
-        teaching = opened[0].task.teaching
+        lessons = opened[0].task.teaching
         for number, place in enumerate(opened):
             try:
-                target = self.targets.taught(teaching.everything) if teaching else self.targets.base
+                target = self.targets.taught(lessons.everything) if lessons else self.targets.base
                 instead = target if place.column == BEFORE else None
-                if teaching and place.column == REFERENCE:
-                    instead = self.targets.taught(teaching.retained)
+                if lessons and place.column == REFERENCE:
+                    instead = self.targets.taught(lessons.retained)
             except Exception as error:
                 self._failed(str(place), error)
                 continue

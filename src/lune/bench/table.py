@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lune.bench.plan import BEFORE, REFERENCE
-from lune.bench.results import ALL_TASKS, OWN_SCORES, PROBE_COUNTS, Row, Spread, as_json, read_cells, rows
+from lune.bench.results import ALL_TASKS, PROBE_COUNTS, Row, Spread, as_json, read_cells, rows
+from lune.listing import TABLE_NAMES
 from lune.outputs import refusals_named, write_json, write_text
 from lune.report.figures import Panel, Point, scatter
 
@@ -22,7 +23,7 @@ MOST_FULL = 6
 MAIN = ("usr", "apr", "gur_neighbour", "gur_general", "gur", "mia_loss")
 _STYLE = """
 svg { background: #ffffff; font: 13px system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
-text { fill: #1b2127; } .strong { font-weight: 600; } .tick { fill: #56616c; }
+text { fill: #1b2127; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; } .strong { font-weight: 600; } .tick { fill: #56616c; }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
 .grid { stroke: #d6dade; } .error { stroke: #56616c; } .line { fill: none; stroke: #1d5b80; stroke-width: 1.5; }
 .mark-0 { fill: #1d5b80; } .mark-1 { fill: #ffffff; stroke: #a2521b; stroke-width: 1.5; }
@@ -134,12 +135,12 @@ def _count(row: Row, name: str) -> str:
 
 
 def _order(name: str) -> tuple[int, str]:
-    return (list(OWN_SCORES).index(name), "") if name in OWN_SCORES else (len(OWN_SCORES), name)
+    return (list(TABLE_NAMES).index(name), "") if name in TABLE_NAMES else (len(TABLE_NAMES), name)
 
 
 def _title(name: str) -> str:
-    if name in OWN_SCORES:
-        return OWN_SCORES[name]
+    if name in TABLE_NAMES:
+        return TABLE_NAMES[name]
     attack, _, gap = name.removeprefix("mia_").partition("_from_")
     shown = attack.removesuffix("_privleak").replace("_", "-")
     if attack.endswith("_privleak"):
@@ -182,8 +183,8 @@ def figure(table: Sequence[Row]) -> str:
         for name in ("gur", "gur_neighbour"):
             panels.append(
                 Panel(
-                    f"{benchmark}: USR against {OWN_SCORES[name]} (filled: on the front)",
-                    OWN_SCORES[name],
+                    f"{benchmark}: USR against {TABLE_NAMES[name]} (filled: on the front)",
+                    TABLE_NAMES[name],
                     "USR",
                     _points(together, name),
                 )

@@ -1,5 +1,10 @@
-"""The benchmarks: a module each, offering ``SOURCE``, ``SETTINGS``, ``QUICK``, ``load``, ``measure`` and ``protocol``.
+"""The benchmarks: a module each.
 
+Each offers ``SOURCE``, ``SETTINGS``, ``QUICK``, ``check``, ``load``, ``measure`` and ``protocol``.
+
+``check(source, options)``
+    Raises what is wrong with the options and with a local folder, all at once, before a model is there. What only the
+    hub's data can show is left to ``load``.
 ``load(source, options, base)``
     Reads the data and returns the tasks of the benchmark. ``source`` is a local folder of the published layout, or None
     for the hub; ``options`` are ``SETTINGS`` with what the user changed; ``base`` answers for benchmarks that keep what
@@ -39,6 +44,7 @@ class Benchmark:
         name: What ``lune bench`` takes.
         settings: The options it knows, with the published values.
         quick: The options of the quick setting, for a machine without a GPU.
+        check: Checks options and a local folder without a model.
         load: Reads the tasks.
         measure: Runs the protocol on one model.
         protocol: Makes the published scores.
@@ -47,6 +53,7 @@ class Benchmark:
     name: str
     settings: Options
     quick: Options
+    check: Callable[[Path | None, Options], None]
     load: Callable[[Path | None, Options, LoadedModel], Sequence[Task]]
     measure: Callable[[LoadedModel, Task], Measured]
     protocol: Callable[[Task, Mapping[str, Measured]], dict[str, dict[str, float | None]]]
@@ -61,4 +68,4 @@ def benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise ConfigError(unknown_name("benchmark", name, list(BENCHMARKS)), hint="lune ls benchmarks")
     module = import_module(BENCHMARKS[name].module)
-    return Benchmark(name, module.SETTINGS, module.QUICK, module.load, module.measure, module.protocol)
+    return Benchmark(name, module.SETTINGS, module.QUICK, module.check, module.load, module.measure, module.protocol)

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lune.errors import ConfigError, RequestError
+from lune.errors import ConfigError, Gathered, RequestError
 from lune.metrics.deduction import Edge, HornRule, deep_scores, deeply_unlearned
 from lune.records import Fact, Probe
 
 from .pickles import read_archive
-from .task import Task, Teaching
+from .task import Task, Teaching, wrong_layout
 
 if TYPE_CHECKING:
     from lune.models import LoadedModel
@@ -22,10 +22,50 @@ SETTINGS: dict[str, str | int] = {"targets": "all", "form": "plain"}
 QUICK: dict[str, str | int] = {"targets": "1", "form": "chat"}
 
 _REPOSITORY = "https://github.com/wrh14/deep_unlearning"
-_HINT = f"git clone {_REPOSITORY} and name it with --data"
+_HINT = f"git clone {_REPOSITORY}, then --data deep_unlearning"
+FILES = (
+    "family_relationships.pt",
+    "family_biographies.pt",
+    "subsample.pt",
+    "family-200-graph.pt",
+    "family_rule.pt",
+)
 MAX_NEW_TOKENS = 10
 
 Row = dict[str, str]
+
+
+def check(source: Path | None, options: Mapping[str, str | int]) -> None:
+    """Refuse options that are not allowed and a folder that lacks data.
+
+    Raises:
+        ConfigError: When there is no folder, an option is not valid, or several things are wrong.
+        RequestError: When a file is missing or is refused.
+    """
+    found = Gathered()
+    folder = found.get(lambda: _folder(source))
+    found.get(lambda: _form(options))
+    if folder is not None:
+        targets = found.get(lambda: read_archive(folder / "subsample.pt"))
+        if targets is not None:
+            found.get(lambda: _chosen(str(options["targets"]), len(targets)))
+    found.refuse()
+
+
+def _folder(source: Path | None) -> Path:
+    """Return the folder of the data in what was given."""
+    if source is None:
+        raise ConfigError("EDU-RELAT is on no hub: it needs its folder, --data DIR.", hint=_HINT)
+    folder = source / "synthetic_data" if (source / "synthetic_data").is_dir() else source
+    if missing := [f"there is no {name}" for name in FILES if not (folder / name).is_file()]:
+        raise wrong_layout("EDU-RELAT", source, missing, wanted=f"synthetic_data/ with {', '.join(FILES)}", get=_HINT)
+    return folder
+
+
+def _form(options: Mapping[str, str | int]) -> str:
+    if options["form"] not in ("plain", "chat"):
+        raise ConfigError(f"form must be plain or chat, got '{options['form']}'.", hint="form=chat")
+    return str(options["form"])
 
 
 def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
@@ -41,16 +81,13 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         ConfigError: When an option is not valid or there is no folder.
         RequestError: When a file is missing or is refused.
     """
-    if source is None:
-        raise ConfigError("EDU-RELAT is on no hub: it needs its folder.", hint=_HINT)
-    if options["form"] not in ("plain", "chat"):
-        raise ConfigError(f"form must be plain or chat, got '{options['form']}'.", hint="form=chat")
-    folder = source / "synthetic_data" if (source / "synthetic_data").is_dir() else source
+    folder = _folder(source)
+    form = _form(options)
     relations = _rows(folder / "family_relationships.pt")
     biographies = _rows(folder / "family_biographies.pt")
     targets = [int(each) for each in read_archive(folder / "subsample.pt")]
     shared = {
-        "form": str(options["form"]),
+        "form": form,
         "relations": [_asked(row) for row in relations],
         "biographies": [_asked(row) for row in biographies],
         **_family(folder),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
-from lune.benchmarks.task import Task, Teaching
-from lune.errors import ConfigError, RequestError, unknown_name
+from lune.benchmarks.task import Task, Teaching, wrong_layout
+from lune.errors import ConfigError, Gathered, RequestError, unknown_name
 from lune.negatives.kinds import same_kind
 from lune.records import Fact, Probe
 from lune.text import contains, normalise
@@ -49,6 +49,35 @@ MOST_TOKENS = 256
 Row = Mapping[str, str]
 
 
+def check(source: Path | None, options: Mapping[str, str | int]) -> None:
+    """Refuse options that are not allowed and a folder that lacks data.
+
+    Raises:
+        ConfigError: When an option's value is not allowed, or several things are wrong.
+        RequestError: When data is missing or of another shape.
+    """
+    found = Gathered()
+    config = found.get(lambda: _config(options))
+    found.get(lambda: _most(options))
+    if source is not None and config is not None:
+        found.get(lambda: _read_all(source, config))
+    found.refuse()
+
+
+def _config(options: Mapping[str, str | int]) -> str:
+    config = str(options["config"])
+    if config not in CONFIGS:
+        raise ConfigError(unknown_name("KnowUnDo config", config, CONFIGS), hint="set config=privacy")
+    return config
+
+
+def _most(options: Mapping[str, str | int]) -> int | None:
+    rows = str(options["rows"])
+    if not rows.isdigit():
+        raise ConfigError(f"rows got '{rows}'; allowed: a whole number, 0 for all.", hint="set rows=0")
+    return int(rows) or None
+
+
 def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
     """Return the one task of a config: forget ``unlearn.train``, keep ``retention``, score both ``val`` lists.
 
@@ -60,12 +89,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         ConfigError: When an option's value is not allowed.
         RequestError: When data is missing or of another shape.
     """
-    config, rows = str(options["config"]), str(options["rows"])
-    if config not in CONFIGS:
-        raise ConfigError(unknown_name("KnowUnDo config", config, CONFIGS), hint="set config=privacy")
-    if not rows.isdigit():
-        raise ConfigError(f"rows got '{rows}'; allowed: a whole number, 0 for all.", hint="set rows=0")
-    most = int(rows) or None
+    config, most = _config(options), _most(options)
     data = {split: {part: found[part][:most] for part in PARTS} for split, found in _read_all(source, config).items()}
     facts = _facts(data["unlearn"]["train"], data["retention"]["train"])
     taught = {split: tuple(_pair(row) for part in PARTS for row in parts[part]) for split, parts in data.items()}
@@ -221,7 +245,7 @@ def _read_all(source: Path | None, config: str) -> dict[str, dict[str, list[Row]
             row = _one_row(source, config, split)
         except (OSError, ValueError) as error:
             missing = source is not None and isinstance(error, FileNotFoundError)
-            problems.append(f"{config}/{split}: {'there is no such file' if missing else error}")
+            problems.append(f"there is no {config}/{split}.json" if missing else f"{config}/{split}.json: {error}")
             continue
         found[split] = {}
         for part in PARTS:
@@ -232,9 +256,15 @@ def _read_all(source: Path | None, config: str) -> dict[str, dict[str, list[Row]
             else:
                 problems.append(f"{config}/{split}: {part} is not a list of {{text, labels}}")
     if problems:
-        place = str(source) if source else HUB_ID
-        hint = "give a folder with CONFIG/unlearn.json and CONFIG/retention.json: --data FOLDER"
-        raise RequestError(f"{place} is not KnowUnDo's: {problems[0]}.", hint=hint, problems=problems)
+        if source is not None:
+            wanted = f"{config}/unlearn.json and {config}/retention.json"
+            get = f"hf download {HUB_ID} --repo-type dataset --local-dir knowundo, then --data knowundo"
+            raise wrong_layout("KnowUnDo", source, problems, wanted=wanted, get=get)
+        raise RequestError(
+            f"{HUB_ID} is not KnowUnDo's: {problems[0]}.",
+            hint="give a folder of the data: --data DIR",
+            problems=problems,
+        )
     return found
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lune.errors import ConfigError, RequestError, did_you_mean
+from lune.errors import ConfigError, Gathered, RequestError, did_you_mean
 from lune.metrics.rouge_summary import rouge_l_recall
 from lune.records import Fact, Probe
 from lune.text import contains, normalise
 
-from .task import Task
+from .task import Task, wrong_layout
 
 if TYPE_CHECKING:
     from lune.models import LoadedModel
@@ -58,6 +58,30 @@ Row = dict[str, Any]
 Tables = Mapping[str, Sequence[Row]]
 
 
+def check(source: Path | None, options: Mapping[str, str | int]) -> None:
+    """Refuse options that are not allowed, targets that a folder does not have, and a folder that lacks data.
+
+    Raises:
+        ConfigError: When an option is not valid, a target is not there, or several things are wrong.
+        RequestError: When the folder lacks a file or one cannot be read.
+    """
+    found = Gathered()
+    found.get(lambda: _batch(options))
+    if source is not None:
+        tables = found.get(lambda: _read_folder(source))
+        if tables is not None:
+            names = {int(row["number"]): str(row["target"]) for row in tables["forget_target"]}
+            found.get(lambda: _chosen(str(options["targets"]), names))
+    found.refuse()
+
+
+def _batch(options: Mapping[str, str | int]) -> bool:
+    batch = str(options["batch"])
+    if batch not in ("yes", "no"):
+        raise ConfigError(f"batch must be yes or no, got '{batch}'.", hint="batch=yes unlearns all targets at once")
+    return batch == "yes"
+
+
 def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
     """Return a task for each target, or one for all of them with ``batch=yes``.
 
@@ -71,13 +95,11 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         ConfigError: When an option is not valid or a target is not there.
         RequestError: When the folder lacks a file or one cannot be read.
     """
-    batch = str(options["batch"])
-    if batch not in ("yes", "no"):
-        raise ConfigError(f"batch must be yes or no, got '{batch}'.", hint="batch=yes unlearns all targets at once")
+    batch = _batch(options)
     tables = _read_hub() if source is None else _read_folder(source)
     names = {int(row["number"]): str(row["target"]) for row in tables["forget_target"]}
     chosen = _chosen(str(options["targets"]), names)
-    groups = [chosen] if batch == "yes" else [[number] for number in chosen]
+    groups = [chosen] if batch else [[number] for number in chosen]
     return [_task(group, names, tables) for group in groups]
 
 
@@ -300,21 +322,32 @@ def _read_folder(folder: Path) -> dict[str, list[Row]]:
     """Return the tables of a local copy: from ``Target/`` where the number is part of the name, else from ``All/``."""
     targets = {path: path.name.partition("_")[0] for path in folder.glob("Target/*_*") if path.is_dir()}
     places = sorted((path for path, number in targets.items() if number.isdigit()), key=lambda path: int(targets[path]))
-    if not places and (folder / "All").is_dir():
-        return _numbered({name: _read_rows(folder / "All" / file) for name, (_, file) in _TABLES.items()})
-    missing = [str(path / file) for path in places for _, file in _TABLES.values() if not (path / file).is_file()]
-    if missing or not places:
-        what = (
-            f"{len(missing)} files are missing, such as {missing[0]}" if missing else "it has neither Target/ nor All/"
-        )
-        raise RequestError(
-            f"{folder} is no copy of RWKU: {what}.", hint=f"huggingface-cli download {HUB_ID} --repo-type dataset"
-        )
+    files = [path / file for path in places or [folder / "All"] for _, file in _TABLES.values()]
+    missing = [f"there is no {path.relative_to(folder)}" for path in files if not path.is_file()]
+    if not places and not (folder / "All").is_dir():
+        missing = ["it has neither Target/ nor All/"]
+    if missing:
+        raise _wrong_layout(folder, missing)
+    if not places:
+        try:
+            return _numbered({name: _read_rows(folder / "All" / file) for name, (_, file) in _TABLES.items()})
+        except (KeyError, AttributeError) as error:
+            raise _wrong_layout(folder, [f"a row in All/ is not of its table: {error}"]) from error
     tables: dict[str, list[Row]] = {name: [] for name in _TABLES}
     for path in places:
         for name, (_, file) in _TABLES.items():
             tables[name] += [{**row, "number": int(targets[path])} for row in _read_rows(path / file)]
     return tables
+
+
+def _wrong_layout(folder: Path, problems: Sequence[str]) -> RequestError:
+    return wrong_layout(
+        "RWKU",
+        folder,
+        problems,
+        wanted="All/ or Target/NUMBER_NAME/ with eight files, such as intro.json and forget_level1.json",
+        get=f"hf download {HUB_ID} --repo-type dataset --local-dir rwku, then --data with the folder that holds All/",
+    )
 
 
 def _numbered(tables: dict[str, list[Row]]) -> dict[str, list[Row]]:
@@ -331,7 +364,5 @@ def _read_rows(path: Path) -> list[Row]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RequestError(
-            f"{path} cannot be read: {error}.", hint=f"huggingface-cli download {HUB_ID} --repo-type dataset"
-        ) from error
+        raise _wrong_layout(path.parent, [f"{path.name} cannot be read: {error}"]) from error
     return [value] if isinstance(value, dict) else list(value)

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from lune.errors import RequestError
 from lune.records import Fact, Probe
 
 TaughtText = tuple[str, str]
 """A prompt and the response that is taught."""
+
+
+def wrong_layout(name: str, source: Path, problems: Sequence[str], *, wanted: str, get: str) -> RequestError:
+    """Return the error for a ``--data`` folder that is not laid out as a benchmark is published.
+
+    Args:
+        name: The benchmark, as its authors call it.
+        source: The folder that was given.
+        problems: What is missing or of another form.
+        wanted: The files that it should hold.
+        get: The command that gets it.
+    """
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return RequestError(
+        f"--data {source} does not have the layout of {name}: {problems[0]}{more}. Wanted: {wanted} "
+        "(docs/benchmarks.md, Data folders).",
+        problems=problems if len(problems) > 1 else (),
+        hint=get,
+    )
 
 
 @dataclass(frozen=True)

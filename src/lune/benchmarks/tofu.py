@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from lune.benchmarks.members import measure_members, member_scores
 from lune.benchmarks.spans import key_span, main_name, named_as, telling_runs
 from lune.benchmarks.task import Task, Teaching
-from lune.errors import ConfigError, RequestError, unknown_name
+from lune.benchmarks.tofu_data import Row, read_config, refuse_missing
+from lune.errors import ConfigError, Gathered, unknown_name
 from lune.negatives.kinds import same_kind
 from lune.records import Fact, Probe
 from lune.text import contains, normalise
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2401.06121"
-HUB_ID = "locuslab/TOFU"
 SETTINGS: dict[str, str | int] = {"split": "forget05", "authors": 200, "rows": 300}
 QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 20}
 
@@ -43,7 +42,25 @@ LONGEST_RETOLD = 30
 NEIGHBOURS = 60
 """Most probes of each set that must stay; the protocol asks its own number of rows."""
 
-Row = Mapping[str, Any]
+
+def check(source: Path | None, options: Mapping[str, str | int]) -> None:
+    """Refuse options that are not allowed and a folder that lacks data.
+
+    Raises:
+        ConfigError: When an option's value is not allowed, or several things are wrong.
+        RequestError: When data is missing or of another shape.
+    """
+    found = Gathered()
+    found.get(lambda: _forgotten(options))
+    found.get(lambda: _whole(options, "rows", 1, AUTHORS * QUESTIONS))
+    if source is not None:
+        folder, split = source, str(options["split"])
+        own = (f"{split}_perturbed", split.replace("forget", "holdout")) if split in SHARES else ()
+        configs = (*own, "full", "retain_perturbed", "real_authors_perturbed", "world_facts_perturbed")
+        if found.get(lambda: refuse_missing(folder, configs)):
+            for name in configs:
+                found.get(lambda name=name: read_config(folder, name))  # type: ignore[misc]
+    found.refuse()
 
 
 def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
@@ -56,27 +73,18 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
         ConfigError: When an option's value is not allowed.
         RequestError: When data is missing or of another shape.
     """
-    split, authors = str(options["split"]), _whole(options, "authors", 1, AUTHORS)
+    split, authors, forgotten = _forgotten(options)
     rows = _whole(options, "rows", 1, AUTHORS * QUESTIONS)
-    if split not in SHARES:
-        raise ConfigError(unknown_name("TOFU split", split, list(SHARES)), hint="set split=forget05")
-    share = SHARES[split]
-    forgotten = authors * share
-    if forgotten.denominator != 1:
-        raise ConfigError(
-            f"{authors} authors cannot be split as {split} is: 1 in {1 / share} is forgotten, each with all questions.",
-            hint=f"take a multiple of {1 / share} authors",
-        )
-    count = int(forgotten) * QUESTIONS
-    kept = (authors - int(forgotten)) * QUESTIONS
-    forget = _read(source, f"{split}_perturbed")[-count:]
-    full = _read(source, "full")
+    count = forgotten * QUESTIONS
+    kept = (authors - forgotten) * QUESTIONS
+    forget = read_config(source, f"{split}_perturbed")[-count:]
+    full = read_config(source, "full")
     retain = full[:kept]
     data = {
         "forget": forget,
-        "retain": _read(source, "retain_perturbed")[: min(kept, PERTURBED_AUTHORS * QUESTIONS)],
-        "real_authors": _read(source, "real_authors_perturbed"),
-        "world_facts": _read(source, "world_facts_perturbed"),
+        "retain": read_config(source, "retain_perturbed")[: min(kept, PERTURBED_AUTHORS * QUESTIONS)],
+        "real_authors": read_config(source, "real_authors_perturbed"),
+        "world_facts": read_config(source, "world_facts_perturbed"),
     }
     facts = _facts(forget, data["retain"])
     taught = tuple(_pair(row) for row in retain)
@@ -88,7 +96,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
             teaching=Teaching(everything=(*taught, *(_pair(row) for row in forget)), retained=taught),
             lowest_share=0.4,  # as open-unlearning takes it for TOFU
             members=tuple(_pair(row) for row in forget),
-            non_members=tuple(_pair(row) for row in _read(source, split.replace("forget", "holdout"))[:count]),
+            non_members=tuple(_pair(row) for row in read_config(source, split.replace("forget", "holdout"))[:count]),
             details={"sets": {name: [_protocol_row(row) for row in part[:rows]] for name, part in data.items()}},
         )
     ]
@@ -341,50 +349,24 @@ def _pair(row: Row) -> tuple[str, str]:
     return row["question"], row["answer"]
 
 
+def _forgotten(options: Mapping[str, str | int]) -> tuple[str, int, int]:
+    """Return the split, how many authors there are, and how many of them are forgotten."""
+    split, authors = str(options["split"]), _whole(options, "authors", 1, AUTHORS)
+    if split not in SHARES:
+        raise ConfigError(unknown_name("TOFU split", split, list(SHARES)), hint="set split=forget05")
+    share = SHARES[split]
+    forgotten = authors * share
+    if forgotten.denominator != 1:
+        raise ConfigError(
+            f"{authors} authors cannot be split as {split} is: 1 in {1 / share} is forgotten, each with all questions.",
+            hint=f"take a multiple of {1 / share} authors",
+        )
+    return split, authors, int(forgotten)
+
+
 def _whole(options: Mapping[str, str | int], name: str, low: int, high: int) -> int:
     value = options[name]
     text = str(value)
     if not text.isdigit() or not low <= int(text) <= high:
         raise ConfigError(f"{name} got '{value}'; allowed: a whole number from {low} to {high}.", hint=f"{name}={high}")
     return int(text)
-
-
-_FIELDS = {"question": str, "answer": str}
-_PERTURBED_FIELDS = {**_FIELDS, "perturbed_answer": list}
-_PARAPHRASED_FIELDS = {**_PERTURBED_FIELDS, "paraphrased_answer": str, "paraphrased_question": str}
-
-
-def _read(source: Path | None, config: str) -> list[Row]:
-    """Return the rows of a config, from the hub or from a folder's ``CONFIG.json`` (JSON lines or one list).
-
-    Raises:
-        RequestError: When it cannot be had or its rows are not TOFU's.
-    """
-    try:
-        if source is None:
-            from datasets import load_dataset
-
-            rows = list(load_dataset(HUB_ID, config, split="train"))
-        else:
-            text = (source / f"{config}.json").read_text(encoding="utf-8")
-            rows = (
-                json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
-            )
-    except (OSError, ValueError) as error:
-        place = f"{source}/{config}.json" if source else f"the config {config} of {HUB_ID}"
-        cause = "there is no such file" if isinstance(error, FileNotFoundError) and source else error
-        raise RequestError(
-            f"{place} cannot be read: {cause}.", hint="give a folder with every TOFU config: --data FOLDER"
-        ) from error
-    asked = config.startswith(("forget", "retain"))
-    perturbed = config.endswith("_perturbed")
-    fields = _PARAPHRASED_FIELDS if asked and perturbed else _PERTURBED_FIELDS if perturbed else _FIELDS
-    problems = [
-        f"{config}, row {number}: {name} is missing or of another kind"
-        for number, row in enumerate(rows, start=1)
-        for name, kind in fields.items()
-        if not isinstance(row.get(name), kind)
-    ]
-    if problems or not rows:
-        raise RequestError(f"{config} is not TOFU's: {(problems or ['it is empty'])[0]}.", problems=problems)
-    return rows

@@ -45,6 +45,16 @@ ALTERNATES = 4
 _FORGET_FROM = 0.5
 
 
+def check(source: Path | None, options: Mapping[str, str | int]) -> None:
+    """Refuse options that are not possible and a folder without usable facts.
+
+    Raises:
+        ConfigError: When an option's value is not possible.
+        RequestError: When ``source`` holds no usable facts.
+    """
+    _checked(options, read_world(source))
+
+
 def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
     """Return the one task: a forget set of what ``base`` knows, with its probes.
 

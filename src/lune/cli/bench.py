@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +15,15 @@ from lune.outputs import RUNS_FOLDER
 
 if TYPE_CHECKING:
     from lune.bench.plan import Plan
+    from lune.settings import ForgetSettings
 
 NamesArgument = Annotated[
-    list[str],
-    typer.Argument(metavar="NAME", help="The benchmark; `lune ls benchmarks` lists them. With --table: bench folders."),
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME",
+        help="The benchmark; `lune ls benchmarks` lists them. With --table: bench folders, --out when none is named.",
+        show_default=False,
+    ),
 ]
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="A local folder of its data; the hub when not given.")
@@ -53,7 +59,7 @@ def bench(
     *,
     context: typer.Context,
     given: dict[str, object],
-    names: NamesArgument,
+    names: NamesArgument = None,
     data: DataOption = None,
     methods: MethodsOption = "before,lune-paper,lune,reference",
     seeds: SeedsOption = "0,1,2",
@@ -74,9 +80,13 @@ def bench(
     cells stay).
     """
     if table:
-        folders = [Path(name) for name in names]
+        folders = [Path(name) for name in names or []] or ([out] if out else [])
+        if not folders:
+            raise ConfigError("--table needs the folder of a bench.", hint="lune bench --table runs/bench-world")
         _make_table(folders, out or folders[0], quiet)
         return
+    if not names:
+        raise ConfigError("Which benchmark? None was named.", hint="lune ls benchmarks")
     if len(names) > 1:
         raise ConfigError(f"One benchmark at a time; got {len(names)}: {', '.join(names)}.", hint="lune ls benchmarks")
     plan = _plan(
@@ -111,23 +121,43 @@ def _plan(
     Raises:
         LuneError: When anything given cannot be used.
     """
-    from lune.bench.plan import Plan, column_setting, read_columns, read_options, read_seeds
+    from lune.bench.cells import unusable
+    from lune.bench.plan import Plan, read_columns, read_options, read_seeds
     from lune.benchmarks import BENCHMARKS, benchmark
-    from lune.cli.config import resolve_invocation
-    from lune.errors import unknown_name
+    from lune.errors import Gathered, unknown_name
 
+    found = Gathered()
+    columns, numbers = found.get(lambda: read_columns(methods)), found.get(lambda: read_seeds(seeds))
+    settings = found.get(lambda: _settings(columns or (), given, config))
+    missing = data is not None and not data.is_dir()
+    if missing:
+        found.errors.append(
+            RequestError(f"--data: there is no folder {data}.", hint="leave --data out to read from the hub")
+        )
     if name not in BENCHMARKS:
-        raise ConfigError(unknown_name("benchmark", name, list(BENCHMARKS)), hint="lune ls benchmarks")
-    columns, numbers = read_columns(methods), read_seeds(seeds)
-    if data is not None and not data.is_dir():
-        raise RequestError(f"--data: there is no folder {data}.", hint="leave --data out to read from the hub")
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; the folder of a bench is wanted.", hint="name another --out")
-    settings = {
-        column: resolve_invocation({**given, **column_setting(column)}, config=config).settings for column in columns
-    }
+        found.errors.append(ConfigError(unknown_name("benchmark", name, list(BENCHMARKS)), hint="lune ls benchmarks"))
+        found.refuse()
     chosen = benchmark(name)
-    return Plan(chosen, read_options(chosen, changes, quick=quick), data, settings, numbers, limit, out)
+    options = found.get(lambda: read_options(chosen, changes, quick=quick))
+    if options is not None and not missing:
+        found.get(lambda: chosen.check(data, options))
+    if problems := found.get(lambda: unusable(out, name, options)):
+        several = problems if len(problems) > 1 else ()
+        found.errors.append(OutputError(f"{problems[0]}.", problems=several, hint="name another --out"))
+    found.refuse()
+    assert numbers is not None and settings is not None and options is not None  # refused otherwise
+    return Plan(chosen, options, data, settings, numbers, limit, out)
+
+
+def _settings(columns: Sequence[str], given: dict[str, object], config: Path | None) -> dict[str, ForgetSettings]:
+    """Return the settings of each column; where no column is known the flags are looked at all the same."""
+    from lune.bench.plan import column_setting
+    from lune.cli.config import resolve_invocation
+
+    return {
+        column: resolve_invocation({**given, **column_setting(column)}, config=config).settings
+        for column in columns or ("",)
+    }
 
 
 def _make_table(folders: list[Path], out: Path, quiet: bool) -> None:

@@ -82,6 +82,8 @@ def teach(
         _refuse_benchmark_flags(data, folder=folder, options=options, quick=quick)
     elif forget is not None:
         raise ConfigError(f"--forget is for files; what {data} forgets is its own.", hint="choose it with --set")
+    else:
+        chosen.check(folder, values)
     lessons = None if chosen else _from_file(data, forget)
     default = RUNS_FOLDER / f"taught-{data if named else default_run_folder(data).name}"
     with RunFolder(out, default=default) as made:
@@ -105,6 +107,7 @@ def _from_file(data: str, forget: str | None) -> tuple[Teaching, tuple[Fact, ...
     """Return what a file teaches, all but the prompts of the request to the reference, and the request."""
     from lune.benchmarks.task import Teaching
     from lune.facts import read_request, read_texts
+    from lune.report.wording import count_of
     from lune.text import normalise
 
     texts = tuple(read_texts(data))
@@ -113,9 +116,9 @@ def _from_file(data: str, forget: str | None) -> tuple[Teaching, tuple[Fact, ...
     retained = tuple(pair for pair in texts if normalise(pair[0]) not in gone)
     missing = gone - {normalise(prompt) for prompt, _ in texts}
     if missing:
+        first = next(fact.prompt for fact in facts if normalise(fact.prompt) in missing)
         raise ConfigError(
-            f"{len(missing)} of the {len(facts)} prompts in {forget} are not in {data}, such as "
-            f"'{next(fact.prompt for fact in facts if normalise(fact.prompt) in missing)}'.",
+            f"{forget}: {len(missing)} of {count_of(len(facts), 'prompt')} not found in {data}, such as '{first}'.",
             hint="the prompts of --forget must stand in DATA as they are",
         )
     return Teaching(everything=texts, retained=retained if forget else ()), facts

@@ -15,7 +15,8 @@ from markupsafe import Markup, escape
 
 WIDTH = 440
 MOST_MARKERS = 24  # a line with more points than this is drawn without markers
-LETTER_HEIGHT = 14  # of the names beside points, so that they do not lie on each other
+LETTER_HEIGHT, LETTER_WIDTH = 14, 7.4  # of the names beside points, so that they do not lie on each other
+MARKER = 4.5  # half the side of a point's marker
 MOST_STEPS = 5  # between the ticks of an axis
 MOST_POINTS = 400  # more would only make the file larger: a line is 440 units wide
 
@@ -203,8 +204,10 @@ def _panel(panel: Panel, top: float) -> list[Markup]:
     if len(front) > 1:
         path = " ".join(f"{_round(x)},{_round(y)}" for x, y in front)
         parts.append(Markup('<polyline class="line line-0" points="{}"/>').format(path))
-    heights: list[float] = []
-    for point in sorted(panel.points, key=lambda point: -point.y):
+    ordered = sorted(panel.points, key=lambda point: -point.y)
+    names = _place_names([(*place(point.x, point.y), point.name) for point in ordered], high - 8, low - 2)
+    written: list[Markup] = []
+    for point, (beside, middle) in zip(ordered, names, strict=True):
         x, y = place(point.x, point.y)
         ends = (place(point.x - point.x_error, 0)[0], place(point.x + point.x_error, 0)[0])
         rises = (place(0, point.y - point.y_error)[1], place(0, point.y + point.y_error)[1])
@@ -212,13 +215,49 @@ def _panel(panel: Panel, top: float) -> list[Markup]:
         parts.append(bar.format(_round(ends[0]), _round(y), _round(ends[1]), _round(y)))
         parts.append(bar.format(_round(x), _round(rises[0]), _round(x), _round(rises[1])))
         parts.append(_marker(0 if point.front else 1, x, y))
-        # Names of points that lie together go under each other.
-        beside = y + 4.5
-        while any(abs(beside - taken) < LETTER_HEIGHT for taken in heights):
-            beside += 1
-        heights.append(beside)
-        parts.append(_text(x + 9, beside, point.name))
-    return parts
+        if abs(middle - y) > LETTER_HEIGHT:  # far from its marker a name needs a line to it
+            leader = Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>')
+            parts.append(leader.format(_round(x), _round(y), _round(max(beside - 2, x)), _round(middle)))
+        written.append(_text(beside, middle + 4.5, point.name))
+    return [*parts, *written]  # names lie on all lines
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
+
+
+def _place_names(points: Sequence[tuple[float, float, str]], high: float, low: float) -> list[tuple[float, float]]:
+    """Return where each name begins and the height of its middle, so that no name lies on a marker or a name.
+
+    A name goes right of its marker where there is room, else left of it, else as little above or below as it takes.
+
+    Args:
+        points: Each marker's place and its name.
+        high: Where the middle of a name may be at the top.
+        low: Where it may be at the bottom.
+    """
+    taken: list[Box] = [(x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y, _ in points]
+    places = []
+    for x, y, name in points:
+        width = LETTER_WIDTH * len(name)
+        rows = sorted((y + step for step in range(-140, 141, 2)), key=lambda row: abs(row - y))
+        half = LETTER_HEIGHT / 2
+        boxes = [
+            (begin, row - half, begin + width, row + half)
+            for row in rows
+            if high <= row <= low
+            for begin in (x + 9, x - 9 - width)
+            if 0 <= begin <= WIDTH - width
+        ]
+        free = (box for box in boxes if not any(_overlap(box, other) for other in taken))
+        box = next(free, (x + 9, y - half, x + 9 + width, y + half))
+        taken.append(box)
+        places.append((box[0], box[1] + half))
+    return places
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _line(index: int, points: Sequence[tuple[float, float]]) -> list[Markup]:
