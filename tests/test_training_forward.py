@@ -98,6 +98,44 @@ def test_frozen_layers_run_once_a_text_and_the_rest_every_time() -> None:
     assert ran[0] == before[0] + 1
 
 
+@pytest.mark.parametrize("layers", ["all", "top:1"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "gemma"])
+def test_layers_computed_again_give_the_same_gradients_and_remember_less(family: str, layers: str) -> None:
+    model = adapted(family, layers)
+    rows = encoded(model)
+    frozen = 1 if layers == "top:1" else 0
+
+    def run(recompute: bool) -> tuple[tuple[Tensor, list[Tensor]], int, int]:
+        forward = ResponseForward(model, frozen, 1.0, recompute=recompute)
+        forward(rows)  # the first call also compares the ways of computing
+        ran, remembered = [0], [0]
+
+        def remember(tensor: Tensor) -> Tensor:
+            remembered[0] += tensor.numel()
+            return tensor
+
+        last = adapters.decoder_layers(model.model)[1][-1]
+        hook = last.register_forward_pre_hook(lambda *_: ran.__setitem__(0, ran[0] + 1))
+        inner = next(module for module in last.modules() if isinstance(module, LoraLinear))
+        again = inner.register_forward_pre_hook(lambda *_: ran.__setitem__(0, ran[0] + 10))
+        with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+            logits, targets, _ = forward(rows)
+        found = losses_and_gradients(model, logits, targets)
+        hook.remove()
+        again.remove()
+        assert forward.plain_because == ""
+        forward.close()
+        return found, ran[0], remembered[0]
+
+    expected, ran, remembered = run(recompute=False)
+    found, ran_again, remembered_less = run(recompute=True)
+    assert (ran, ran_again) == (11, 21), "the layer is entered once, its maps run once more on the way back"
+    assert remembered_less < 0.7 * remembered
+    assert torch.allclose(found[0], expected[0], atol=1e-5)
+    for one, other in zip(found[1], expected[1], strict=True):
+        assert (one - other).norm() <= 1e-4 * other.norm()
+
+
 def test_states_beyond_the_budget_are_kept_in_a_file_and_read_back() -> None:
     model = adapted("llama", "top:1")
     rows = encoded(model)

@@ -9,16 +9,19 @@ then or later, every further batch takes the plain pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
+from lune.adapters import decoder_layers
 from lune.batching import make_batch, response_logits, shortest_window
 from lune.chat import Encoded
 from lune.models import LoadedModel
-from lune.packed_rows import NotPackable, pack, packed_attention
+from lune.packed_rows import NotPackable, Packed, pack, packed_attention
 from lune.training.frozen_layers import FrozenLayers
 from lune.training.lean_lora import lean_lora
+from lune.training.recomputing import recomputed
 
 Tensor = torch.Tensor
 TRIED = 4
@@ -37,14 +40,19 @@ class ResponseForward:
         trainee: The model with its adapter.
         frozen: How many decoder layers lie below the lowest adapted one.
         budget_mb: How much of what these layers give is kept in memory, in units of 10^6 bytes.
+        recompute: Whether the other layers run again on the way back instead of remembering what they computed;
+            packed rows alone.
 
     Attributes:
         frozen: The frozen layers and what is kept of them.
         plain_because: Why batches take the plain pass, in words; empty where they do not.
     """
 
-    def __init__(self, trainee: LoadedModel, frozen: int = 0, budget_mb: float = 0.0) -> None:
+    def __init__(
+        self, trainee: LoadedModel, frozen: int = 0, budget_mb: float = 0.0, *, recompute: bool = False
+    ) -> None:
         self._trainee = trainee
+        self._recompute = recompute
         self.frozen = FrozenLayers(trainee, frozen, budget_mb)
         self.plain_because = ""
         self._tried = False
@@ -75,7 +83,7 @@ class ResponseForward:
         model = self._trainee.model
         if shortest_window(model.config) < packed.shared + max(packed.lengths):
             raise NotPackable("its attention looks at a window shorter than the texts")
-        with self.frozen.skipped(rows, packed), packed_attention(model, packed):
+        with self.frozen.skipped(rows, packed), packed_attention(model, packed), self._recomputed(packed):
             output = model(
                 input_ids=packed.ids,
                 position_ids=packed.positions,
@@ -83,6 +91,20 @@ class ResponseForward:
                 logits_to_keep=packed.predicting,
             )
         return output.logits[0], packed.targets, packed.owners
+
+    @contextmanager
+    def _recomputed(self, packed: Packed) -> Iterator[None]:
+        """Let the layers that are not frozen run again on the way back, inside the block, where that is asked for."""
+        model = self._trainee.model
+
+        @contextmanager
+        def inside() -> Iterator[None]:
+            with lean_lora(model), packed_attention(model, packed):
+                yield
+
+        layers = list(decoder_layers(model)[1])[self.frozen.count :]
+        with recomputed(layers if self._recompute else [], inside):
+            yield
 
     def _plain(self, rows: Sequence[Encoded]) -> Logits:
         batch = make_batch(rows, list(range(len(rows))), self._trainee.pad_id, self._trainee.device)

@@ -163,7 +163,12 @@ class _Passes:
         self._settings = settings
         self._accelerator = accelerator
         self._parameters = trained(trainee.model)
-        self.forward = ResponseForward(trainee, min(adapted_layers(trainee.model), default=0), settings.prefix_cache_mb)
+        self.forward = ResponseForward(
+            trainee,
+            min(adapted_layers(trainee.model), default=0),
+            settings.prefix_cache_mb,
+            recompute=settings.gradient_checkpointing,
+        )
         self._updates = Updates(
             self._parameters,
             learning_rate=settings.learning_rate,
