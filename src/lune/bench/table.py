@@ -23,7 +23,8 @@ MOST_FULL = 6
 MAIN = ("usr", "apr", "gur_neighbour", "gur_general", "gur", "mia_loss")
 _STYLE = """
 svg { background: #ffffff; font: 13px system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
-text { fill: #1b2127; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; } .strong { font-weight: 600; } .tick { fill: #56616c; }
+text { fill: #1b2127; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
+.strong { font-weight: 600; } .tick { fill: #56616c; }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
 .grid { stroke: #d6dade; } .error { stroke: #56616c; } .line { fill: none; stroke: #1d5b80; stroke-width: 1.5; }
 .mark-0 { fill: #1d5b80; } .mark-1 { fill: #ffffff; stroke: #a2521b; stroke-width: 1.5; }
