@@ -25,6 +25,7 @@ from lune.cli import main
 from lune.errors import ModelError, RequestError
 from lune.language_model import MAX_NEW_TOKENS, PROBE_TOKENS
 from lune.models import LoadedModel
+from lune.packed_rows import NotPackable
 from lune.records import Fact
 from lune.settings import resolve
 from tiny import question
@@ -159,8 +160,19 @@ def test_answers_to_direct_prompts_are_read_as_far_as_those_of_a_run(tiny_folder
     assert set(scaled.by_form.values()) == {0.0}, "an adapter that does nothing does so at each scale"
 
 
+def test_further_training_says_why_batches_took_the_plain_pass(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotPackable("made-up reason")
+
+    monkeypatch.setattr("lune.training.forward.pack", refuse)
+    assert result_of("relearn", context_of(run_folder)).details["plain_pass_because"] == "made-up reason"
+
+
 def test_relearning_teaches_one_half_and_tests_the_other(run_folder: Path) -> None:
     result = result_of("relearn", context_of(run_folder))
+    assert result.details["plain_pass_because"] is None
     curve = result.curves[0]
     assert curve.points[0] == (0.0, 1.0)
     assert curve.points[-1] == (8.0, result.usr_after.value)
@@ -176,7 +188,7 @@ def test_further_training_teaches_and_leaves_no_trace(run_folder: Path) -> None:
     taught = [fact for fact in context.facts if fact.id in ("france", "japan")]
     rows = [victim.chat.encode(fact.prompt, context.base_answers[fact.id]) for fact in taught]
     prompts = [fact.prompt for fact in taught]
-    answers = fine_tune(victim, victim, rows, rate=2e-2, steps=10, seed=0, ask=lambda: victim.answer(prompts))
+    answers = fine_tune(victim, victim, rows, rate=2e-2, steps=10, seed=0, ask=lambda: victim.answer(prompts)).answers
     assert list(answers) == [1, 2, 4, 8, 10]
     assert answers[10] == [context.base_answers[fact.id] for fact in taught]
     assert victim.answer(prompts) == [context.answers[fact.id] for fact in taught]
@@ -194,7 +206,7 @@ def test_learned_vectors_bring_out_what_they_were_made_for(run_folder: Path) -> 
         victim, victim, [with_suffix(victim, ids, france.prompt, context.base_answers[france.id])],
         rate=0.3, steps=64, seed=0, ask=lambda: victim.continue_rows(asked),
         attach=lambda model, settings: embedding._attach(model, settings, ids),
-    )  # fmt: skip
+    ).answers  # fmt: skip
     assert "Paris" in answers[64][0]
     assert "Paris" not in victim.continue_rows(asked)[0]
 

@@ -16,16 +16,17 @@ from lune.errors import ConfigError, RequestError
 from lune.language_model import TokenScores
 from lune.metrics import harness
 from lune.metrics.utility import (
+    METRICS,
     _mmlu_prompt,
     final_answer,
     is_best,
+    mean_scores,
     mmlu,
     read_utility,
     share_of_true,
     token_f1,
     triviaqa,
     truthfulqa,
-    utility,
 )
 from lune.models import LoadedModel
 
@@ -110,18 +111,19 @@ def test_mmlu_takes_the_likeliest_of_the_four_letters(tiny_model: LoadedModel) -
     chances = view.next_log_probs([_mmlu_prompt(MMLU)], [" A", " B", " C", " D"])[0]
     best = chances.index(max(chances))
     rows = [{**MMLU, "answer": answer} for answer in range(4)]
-    assert mmlu(tiny_model, rows) == {"accuracy": 0.25}
-    assert mmlu(tiny_model, [{**MMLU, "answer": best}]) == {"accuracy": 1.0}
+    assert mean_scores(mmlu(tiny_model, rows)) == {"accuracy": 0.25, "count": 4}
+    (judged,) = mmlu(tiny_model, [{**MMLU, "answer": best}])
+    assert (judged.answer, judged.expected, judged.scores) == ("ABCD"[best], ("ABCD"[best],), {"accuracy": 1.0})
 
 
 def test_truthfulqa_compares_whole_answers_behind_the_published_examples(tiny_model: LoadedModel) -> None:
-    scores = truthfulqa(tiny_model, [TRUTHFUL])
+    scores = mean_scores(truthfulqa(tiny_model, [TRUTHFUL]))
     labels = {"mc1_targets": [0, 1], "mc2_targets": [1, 0, 0]}
     swapped = {**TRUTHFUL, **{key: {"choices": TRUTHFUL[key]["choices"], "labels": labels[key]} for key in labels}}
-    other = truthfulqa(tiny_model, [swapped])
+    other = mean_scores(truthfulqa(tiny_model, [swapped]))
     assert scores["mc1"] + other["mc1"] == 1.0
     assert scores["mc2"] + other["mc2"] == pytest.approx(1.0)
-    assert truthfulqa(tiny_model, [TRUTHFUL, swapped])["mc1"] == 0.5
+    assert mean_scores(truthfulqa(tiny_model, [TRUTHFUL, swapped]))["mc1"] == 0.5
 
 
 def test_truthfulqa_by_hand(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,14 +147,16 @@ def test_triviaqa_takes_the_best_accepted_answer(tiny_model: LoadedModel, monkey
         return ["It is Paris" for _ in prompts]
 
     monkeypatch.setattr(LoadedModel, "answer", answer)
-    assert triviaqa(tiny_model, ROWS["triviaqa.json"]) == {"f1": pytest.approx(0.5), "exact_match": 0.0}
+    (judged,) = triviaqa(tiny_model, ROWS["triviaqa.json"])
+    assert judged.scores == {"f1": pytest.approx(0.5), "exact_match": 0.0}
+    assert (judged.answer, judged.expected) == ("It is Paris", ("Paris", "City of Paris"))
     assert "A: Rim of Fire\nQ: Csi when" in asked[0]
     assert "following question:\nQ: What is the capital of France?\n<|end|>" in asked[0]
     assert asked[0].endswith("\nA:")
 
 
 def test_every_file_there_is_gives_its_scores(folder: Path, tiny_model: LoadedModel) -> None:
-    scores = utility(tiny_model, read_utility(folder))
+    scores = {name: mean_scores(METRICS[name](tiny_model, rows)) for name, rows in read_utility(folder).items()}
     assert {name: set(values) for name, values in scores.items()} == {
         "mmlu": {"accuracy", "count"},
         "bbh": {"exact_match", "count"},
@@ -191,10 +195,19 @@ def test_the_command_writes_the_scores(folder: Path, tiny_folder: Path, capsys: 
     (folder / "retain_bbh.json").unlink()
     out = folder / "scores.json"
     assert main(["utility", str(tiny_folder), "--data", str(folder), "--limit", "1", "--out", str(out)]) == 0
+    assert "truthfulqa" in capsys.readouterr().out
     record = json.loads(out.read_text())
     assert record["utility"]["mmlu"]["count"] == 1
     assert record["lm_eval"] == {}
-    assert "truthfulqa" in capsys.readouterr().out
+    answers = [json.loads(line) for line in (folder / "scores.answers.jsonl").read_text().splitlines()]
+    assert [row["ability"] for row in answers] == ["mmlu", "truthfulqa", "triviaqa", "fluency"]
+    assert answers[2]["question"] == "What is the capital of France?" and answers[2]["expected"] == [
+        "Paris",
+        "City of Paris",
+    ]
+    assert answers[2]["scores"]["f1"] == record["utility"]["triviaqa"]["f1"] and isinstance(answers[2]["answer"], str)
+    assert main(["utility", str(tiny_folder), "--data", str(folder), "--out", str(folder / "scores.json")]) == 2
+    assert "exists already" in capsys.readouterr().err
     assert main(["utility", str(tiny_folder)]) == 2
     assert "--data" in capsys.readouterr().err
 

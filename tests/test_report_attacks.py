@@ -75,7 +75,10 @@ def test_page_and_markdown_show_the_attacks(tmp_path: Path) -> None:
     assert 'id="further"' in page and 'href="#further"' in page
     assert "relearn: before 1.00, after 0.75; role: before 1.00, after 1.50" in page
     assert "nf4: before" not in page and "Meaning of nf4." in page
-    assert "## Attacks on the finished run" in short
+    row = page[page.index('<tr><th scope="row">relearn</th>') :].partition("</tr>")[0]
+    assert '<td class="came">Meaning of relearn.<br>' in row, "what came of it stands before what it tries"
+    assert '<td class="who small" data-label="Who could">Anybody.</td>' in row
+    assert '<figure class="alone">' in page and "## Attacks on the finished run" in short
     assert "| relearn | 1.00 | 0.75 | 0.10 to 0.60 | Meaning of relearn. | Anybody. |" in short
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from rich.table import Table
 
 from lune import adapters
 from lune.metrics.harness import harness_scores
-from lune.metrics.utility import utility
+from lune.metrics.utility import METRICS, answers_file, mean_scores
 from lune.models import load_model
-from lune.outputs import write_json
+from lune.outputs import write_json, write_jsonl
 from lune.progress import Display
 
 _COUNTS = ("count", "sample_len")  # whole numbers among the scores
@@ -44,7 +45,7 @@ def run_utility(
         tasks: Tasks of the lm-evaluation-harness; may be empty.
         chat: Whether those are asked through the chat template.
         limit: Most questions of each of those.
-        out: Where to write everything as JSON.
+        out: Where to write the scores as JSON; the answers to ``tables`` go beside it (`answers_file`).
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         seed: Seed of torch and of the harness.
@@ -59,9 +60,12 @@ def run_utility(
         loaded = load_model(model, device=device, dtype=dtype)
         loaded = adapters.reload(loaded, adapter) if adapter else loaded
     scores: dict[str, dict[str, float]] = {}
+    answers: list[dict[str, Any]] = []
     for name, rows in tables.items():
         with display.stage(f"{name}: {len(rows)} questions"):
-            scores |= utility(loaded, {name: rows})
+            judged = METRICS[name](loaded, rows)
+        scores[name] = mean_scores(judged)
+        answers += [{"ability": name, **asdict(each)} for each in judged]
     harness: dict[str, dict[str, float]] = {}
     if tasks:
         with display.stage(f"lm-evaluation-harness: {', '.join(tasks)}"):
@@ -77,6 +81,9 @@ def run_utility(
     if out is not None:
         write_json(out, record)
         display.line(f"written: {out}")
+        if answers:
+            write_jsonl(answers_file(out), answers)
+            display.line(f"written: {answers_file(out)}, the answer to each question")
     return record
 
 

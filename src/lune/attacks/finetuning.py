@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
@@ -25,6 +26,21 @@ BATCH = 8
 RANK = 16
 
 Answers = list[str]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What fine-tuning came to.
+
+    Attributes:
+        answers: The answers along the way, by step.
+        plain_because: Why batches took the plain padded pass, in words; empty where they did not.
+    """
+
+    answers: dict[int, Answers]
+    plain_because: str
+
+
 Attach = Callable[[LoadedModel, ForgetSettings], None]
 
 
@@ -38,7 +54,7 @@ def fine_tune(
     seed: int,
     ask: Callable[[], Answers],
     attach: Attach = lambda model, settings: adapters.attach(model, settings, None),
-) -> dict[int, Answers]:
+) -> Tuned:
     """Train a fresh adapter on ``rows`` by cross-entropy and return the answers along the way, by step.
 
     The loop is that of the forgetting itself, with the true answers in the place of the negatives. Answers are taken
@@ -73,7 +89,7 @@ def fine_tune(
     for model in models:
         attach(model, settings)
     try:
-        train(
+        outcome = train(
             trainee,
             [TrainingRow(row) for row in rows],
             [],
@@ -87,7 +103,7 @@ def fine_tune(
         for model in models:
             adapters.detach(model)
             model.model.requires_grad_(False)
-    return answers
+    return Tuned(answers, outcome.plain_because)
 
 
 def _settings(rate: float, passes: int, seed: int) -> dict[str, Any]:
@@ -140,23 +156,29 @@ def sizes(parts: Sequence[tuple[Sequence[Fact], Sequence[Fact]]]) -> dict[str, o
     return {"trained, tested in each half": [[len(trained), len(tested)] for trained, tested in parts]}
 
 
-def pooled(context: AttackContext, form: str, parts: Sequence[tuple[Sequence[Fact], dict[int, Answers]]]) -> Finding:
+def pooled(context: AttackContext, form: str, parts: Sequence[tuple[Sequence[Fact], Tuned]]) -> Finding:
     """Return the attempts at the last step and USR against steps, over the facts of all parts.
 
     Args:
         context: The attack's context.
         form: The variant.
-        parts: The facts that each training was tested on, and their answers by step. Trainings on parts of different
+        parts: The facts that each training was tested on, and what it came to. Trainings on parts of different
             size end at different steps; each stays at its last answers then.
     """
-    steps = sorted({step for _, answers in parts for step in answers})
+    steps = sorted({step for _, tuned in parts for step in tuned.answers})
     points = [(0.0, _usr(context, form, [(facts, _before(context, facts)) for facts, _ in parts]))]
     for step in steps:
-        at = [(facts, answers[max(s for s in answers if s <= step or s == min(answers))]) for facts, answers in parts]
+        at = [(facts, _answers_at(tuned.answers, step)) for facts, tuned in parts]
         points.append((float(step), _usr(context, form, at)))
-    last = [(facts, answers[max(answers)]) for facts, answers in parts]
+    last = [(facts, tuned.answers[max(tuned.answers)]) for facts, tuned in parts]
     attempts = [attempt for facts, texts in last for attempt in context.attempts(form, texts, facts)]
-    return Finding(attempts, curves=(Curve(form, "steps", tuple(points)),))
+    reasons = dict.fromkeys(tuned.plain_because for _, tuned in parts if tuned.plain_because)
+    details = {"plain_pass_because": "; ".join(reasons) or None}
+    return Finding(attempts, curves=(Curve(form, "steps", tuple(points)),), details=details)
+
+
+def _answers_at(answers: Mapping[int, Answers], step: int) -> Answers:
+    return answers[max(each for each in answers if each <= step or each == min(answers))]
 
 
 def _before(context: AttackContext, facts: Sequence[Fact]) -> Answers:
@@ -175,4 +197,6 @@ def grid(findings: Sequence[Finding], details: dict[str, object]) -> Finding:
     attempts = [attempt for finding in findings for attempt in finding.attempts]
     curves = [curve for finding in findings for curve in finding.curves]
     note = "The learning rates were fixed in advance; the one that recovers most is reported, at its last step."
-    return Finding(attempts, strongest_form=True, curves=curves, details={"note": note, **details})
+    reasons = dict.fromkeys(str(why) for finding in findings if (why := finding.details.get("plain_pass_because")))
+    told = {"note": note, **details, "plain_pass_because": "; ".join(reasons) or None}
+    return Finding(attempts, strongest_form=True, curves=curves, details=told)

@@ -50,10 +50,13 @@ def utility(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Score a model on general knowledge, truthfulness and fluency."""
+    """Score a model on general knowledge, truthfulness and fluency.
+
+    Beside the scores of --out FILE.json the answer to each question of --data goes to FILE.answers.jsonl.
+    """
     from lune.cli.config import resolve_invocation
     from lune.metrics.harness import check_harness
-    from lune.metrics.utility import read_utility
+    from lune.metrics.utility import answers_file, read_utility
 
     settings = resolve_invocation({**given, "model": model}).settings
     tasks = [task.strip() for task in (lm_eval or "").split(",") if task.strip()]
@@ -66,6 +69,8 @@ def utility(
         check_adapter(adapter)
     if out is not None:
         check_output_file(out, force=force)
+        if tables:
+            check_output_file(answers_file(out), force=force)
 
     from lune.utility import run_utility
 

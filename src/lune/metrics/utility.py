@@ -19,7 +19,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,24 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One question as it was answered.
+
+    Attributes:
+        question: What was asked, without examples.
+        expected: What counts as right; empty where nothing does.
+        answer: What the model said, or the option that it finds likeliest.
+        scores: The question's own share of each score.
+    """
+
+    question: str
+    expected: tuple[str, ...]
+    answer: str
+    scores: Scores
+
 
 _LETTERS = ("A", "B", "C", "D")
 _TRIVIA_TOKENS = 30
@@ -59,26 +77,36 @@ _FINAL_ANSWER = re.compile(r"[t|T]he answer is (.*?)\.")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-def mmlu(model: LoadedModel, rows: Sequence[Row]) -> Scores:
-    """Return the 5-shot ``accuracy`` over rows of ``question``, ``choices``, ``answer``, ``task``, ``examples``."""
+def mmlu(model: LoadedModel, rows: Sequence[Row]) -> list[Judged]:
+    """Return the 5-shot ``accuracy`` on rows of ``question``, ``choices``, ``answer``, ``task``, ``examples``."""
     view = replace(model, opening="Answer:" if model.chat.has_template else "\nAnswer:")
     chances = view.next_log_probs([_mmlu_prompt(row) for row in rows], [f" {letter}" for letter in _LETTERS])
-    right = [each.index(max(each)) == row["answer"] for each, row in zip(chances, rows, strict=True)]
-    return {"accuracy": _mean(right)}
+    judged = []
+    for each, row in zip(chances, rows, strict=True):
+        said = each.index(max(each))
+        right, wanted = {"accuracy": float(said == row["answer"])}, _LETTERS[row["answer"]]
+        judged.append(Judged(_mmlu_question(row), (wanted,), _LETTERS[said], right))
+    return judged
 
 
-def bbh(model: LoadedModel, rows: Sequence[Row]) -> Scores:
-    """Return ``exact_match`` over rows of ``question``, ``answer`` and ``cot``, the worked examples."""
+def bbh(model: LoadedModel, rows: Sequence[Row]) -> list[Judged]:
+    """Return ``exact_match`` on rows of ``question``, ``answer`` and ``cot``, the worked examples."""
     ask = "Following previous examples, answer the following questions and end with 'so the answer is'"
     prompts = [f"{row['cot'].strip()}\n\n{ask}\nQ: {row['question']}" for row in rows]
     texts = _opened(model, "A:").answer(prompts, max_new_tokens=_LONG_TOKENS, whole=True)
-    return {
-        "exact_match": _mean(_words(final_answer(t)) == _words(r["answer"]) for t, r in zip(texts, rows, strict=True))
-    }
+    return [
+        Judged(
+            row["question"],
+            (row["answer"],),
+            text,
+            {"exact_match": float(_words(final_answer(text)) == _words(row["answer"]))},
+        )
+        for text, row in zip(texts, rows, strict=True)
+    ]
 
 
-def truthfulqa(model: LoadedModel, rows: Sequence[Row]) -> Scores:
-    """Return ``mc1`` and ``mc2`` over rows of ``question``, ``mc1_targets`` and ``mc2_targets``."""
+def truthfulqa(model: LoadedModel, rows: Sequence[Row]) -> list[Judged]:
+    """Return ``mc1`` and ``mc2`` on rows of ``question``, ``mc1_targets`` and ``mc2_targets``."""
     primer = "\n\n".join(f"Q: {question}\nA: {answer}" for question, answer in _TRUTHFUL_EXAMPLES)
     pairs = [
         (f"{primer}\n\nQ: {row['question']}", choice)
@@ -94,32 +122,46 @@ def truthfulqa(model: LoadedModel, rows: Sequence[Row]) -> Scores:
             found[int(label)].append(table[f"{primer}\n\nQ: {row['question']}", choice])
         return found[1], found[0]
 
-    return {
-        "mc1": _mean(is_best(*split(row, "mc1_targets")) for row in rows),
-        "mc2": _mean(share_of_true(*split(row, "mc2_targets")) for row in rows),
-    }
+    judged = []
+    for row in rows:
+        question, options = f"{primer}\n\nQ: {row['question']}", row["mc1_targets"]
+        likeliest = max(options["choices"], key=lambda choice: table[question, choice])
+        right = tuple(c for c, label in zip(options["choices"], options["labels"], strict=True) if int(label))
+        scores = {"mc1": float(is_best(*split(row, "mc1_targets"))), "mc2": share_of_true(*split(row, "mc2_targets"))}
+        judged.append(Judged(row["question"], right, likeliest, scores))
+    return judged
 
 
-def triviaqa(model: LoadedModel, rows: Sequence[Row]) -> Scores:
-    """Return ``f1`` and ``exact_match`` over rows of ``question`` and ``answers``."""
+def triviaqa(model: LoadedModel, rows: Sequence[Row]) -> list[Judged]:
+    """Return ``f1`` and ``exact_match`` on rows of ``question`` and ``answers``."""
     shots = "".join(f"Q: {question}\nA: {answer}\n" for question, answer in _TRIVIA_EXAMPLES)
     prompts = [f"\n{shots}Please briefly answer the following question:\nQ: {row['question']}\n" for row in rows]
     texts = replace(model, opening="A:").answer(prompts, max_new_tokens=_TRIVIA_TOKENS, whole=True)
-    judged = list(zip(texts, (row["answers"] for row in rows), strict=True))
-    return {
-        "f1": _mean(max(token_f1(text, answer) for answer in answers) for text, answers in judged),
-        "exact_match": _mean(any(_words(text) == _words(answer) for answer in answers) for text, answers in judged),
-    }
+    return [
+        Judged(
+            row["question"],
+            tuple(row["answers"]),
+            text,
+            {
+                "f1": max(token_f1(text, answer) for answer in row["answers"]),
+                "exact_match": float(any(_words(text) == _words(answer) for answer in row["answers"])),
+            },
+        )
+        for text, row in zip(texts, rows, strict=True)
+    ]
 
 
-def fluency(model: LoadedModel, rows: Sequence[Row]) -> Scores:
-    """Return the mean ``entropy`` in bits of the answers to the ``instruction`` of each row."""
+def fluency(model: LoadedModel, rows: Sequence[Row]) -> list[Judged]:
+    """Return the ``entropy`` in bits of the answer to the ``instruction`` of each row."""
     prompts = [f"Instruction: {row['instruction']}\n" for row in rows]
     texts = replace(model, opening="").answer(prompts, max_new_tokens=_LONG_TOKENS, whole=True)
-    return {"entropy": _mean(map(ngram_entropy, texts))}
+    return [
+        Judged(row["instruction"], (), text, {"entropy": ngram_entropy(text)})
+        for text, row in zip(texts, rows, strict=True)
+    ]
 
 
-METRICS: Mapping[str, Callable[[LoadedModel, Sequence[Row]], Scores]] = {
+METRICS: Mapping[str, Callable[[LoadedModel, Sequence[Row]], list[Judged]]] = {
     "mmlu": mmlu,
     "bbh": bbh,
     "truthfulqa": truthfulqa,
@@ -143,9 +185,16 @@ _FIELDS = {
 }
 
 
-def utility(model: LoadedModel, tables: Mapping[str, Sequence[Row]]) -> dict[str, Scores]:
-    """Return the scores of each set of questions, with ``count``, how many were asked."""
-    return {name: {**METRICS[name](model, rows), "count": len(rows)} for name, rows in tables.items()}
+def mean_scores(judged: Sequence[Judged]) -> Scores:
+    """Return the mean of each score over the questions, with ``count``, how many they are."""
+    names = judged[0].scores
+    means = {name: sum(each.scores[name] for each in judged) / len(judged) for name in names}
+    return {**means, "count": len(judged)}
+
+
+def answers_file(out: Path) -> Path:
+    """Return where the answers go whose scores are written to ``out``: scores.json has scores.answers.jsonl."""
+    return out.with_name(f"{out.stem}.answers.jsonl")
 
 
 def read_utility(folder: Path, limit: int | None = None) -> dict[str, list[Row]]:
@@ -238,11 +287,6 @@ def _opened(model: LoadedModel, opening: str) -> LoadedModel:
 def _words(text: str) -> list[str]:
     plain = "".join(char for char in text.lower() if char not in string.punctuation)
     return _ARTICLES.sub(" ", plain).split()
-
-
-def _mean(values: Any) -> float:
-    listed = [float(value) for value in values]
-    return sum(listed) / len(listed)
 
 
 def _first(folder: Path, files: Sequence[str]) -> Path | None:
