@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SOURCE = "https://arxiv.org/abs/2407.01920"
 HUB_ID = "zjunlp/KnowUnDo"
 SETTINGS: dict[str, str | int] = {"config": "privacy", "rows": 0}
-QUICK: dict[str, str | int] = {"rows": 30}
+QUICK: dict[str, str | int] = {"rows": 12}
 
 CONFIGS = ("privacy", "copyright")
 SPLITS = ("unlearn", "retention")
