@@ -104,6 +104,15 @@ def test_only_the_response_is_learned_with_its_end(tiny_model: LoadedModel, monk
     )
 
 
+def test_why_batches_took_the_plain_pass_is_recorded(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = json.loads((taught(tiny_model).folder / "teaching.json").read_text())
+    assert all("plain_pass_because" not in row for row in first["history"])
+    monkeypatch.setattr(ResponseForward, "_try", lambda *_: "its attention is odd")
+    other = SHORT.model_copy(update={"seed": 5})
+    then = json.loads((taught(tiny_model, other).folder / "teaching.json").read_text())
+    assert {row["plain_pass_because"] for row in then["history"]} == {"its attention is odd"}
+
+
 def test_what_was_taught_before_comes_from_the_cache(tiny_model: LoadedModel) -> None:
     first = taught(tiny_model)
     rows: list[Row] = []

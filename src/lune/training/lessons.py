@@ -73,7 +73,8 @@ def learn(
             probability = _one_pass(forward, rows, recipe, number=number, updates=updates, report=report)
         except Diverged as error:
             raise RunError(f"Teaching diverged in pass {number}: {error}.", hint="lower --learning-rate") from None
-        history.append({"pass": number, "step": number * steps_a_pass, "probability": probability})
+        plain = {"plain_pass_because": forward.plain_because} if forward.plain_because else {}
+        history.append({"pass": number, "step": number * steps_a_pass, "probability": probability, **plain})
         _save(checkpoint, {"adapter": adapters.state(trainee.model), "updates": updates.state(), "history": history})
         report(history[-1])
     return history
