@@ -134,9 +134,10 @@ def test_truthfulqa_by_hand(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(LoadedModel, "score", score)
     true, false = math.exp(-1) + math.exp(-3), math.exp(-2)
-    assert truthfulqa(tiny_model, [TRUTHFUL]) == {"mc1": 1.0, "mc2": pytest.approx(true / (true + false))}
+    (judged,) = truthfulqa(tiny_model, [TRUTHFUL])
+    assert judged.scores == {"mc1": 1.0, "mc2": pytest.approx(true / (true + false))}
     told["Paris"] = (-1.0, -1.5)  # by the sum it is now below Rome, by the mean a token it would not be
-    assert truthfulqa(tiny_model, [TRUTHFUL])["mc1"] == 0.0
+    assert truthfulqa(tiny_model, [TRUTHFUL])[0].scores["mc1"] == 0.0
 
 
 def test_triviaqa_takes_the_best_accepted_answer(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ class ForgetSettings(BaseModel):
         ge=0,
         description="Memory, in MB, for what the layers below the lowest adapted one give; a file holds the rest.",
     )
-    gradient_checkpointing: bool = Field(
+    recompute: bool = Field(
         False, description="Compute layers again on the way back instead of remembering them: less memory, more time."
     )
     early_stop: bool = Field(True, description="Stop when the dev probes are forgotten and utility still stands.")

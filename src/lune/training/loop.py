@@ -167,7 +167,7 @@ class _Passes:
             trainee,
             min(adapted_layers(trainee.model), default=0),
             settings.prefix_cache_mb,
-            recompute=settings.gradient_checkpointing,
+            recompute=settings.recompute,
         )
         self._updates = Updates(
             self._parameters,
