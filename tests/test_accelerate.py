@@ -67,7 +67,11 @@ def run_on_two_processes(folder: Path, model: Path, request: Path, settings: dic
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    [{"adapter": "lora"}, {"adapter": "keyed", "learning_rate": 0.05}, {"adapter": "lora", "method": "dpo"}],
+    [
+        {"adapter": "lora"},
+        {"adapter": "keyed", "learning_rate": 0.05},
+        {"adapter": "lora", "method": "dpo", "dropout": 0.0},
+    ],
     ids=lambda kind: kind.get("method", kind["adapter"]),
 )
 def test_two_processes_give_the_adapter_of_one(
@@ -82,7 +86,9 @@ def test_two_processes_give_the_adapter_of_one(
     one, two = (load_file(tmp_path / f"run-{n}" / "adapter" / "adapter_model.safetensors") for n in (1, 2))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3, msg=name)
+        torch.testing.assert_close(
+            two[name], tensor, atol=1e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+        )
     records = [json.loads((tmp_path / f"run-{n}" / "run.json").read_text()) for n in (1, 2)]
     assert records[0]["verdict"] == records[1]["verdict"]
     assert records[0]["metrics"]["after"]["usr"] == records[1]["metrics"]["after"]["usr"]
