@@ -74,22 +74,6 @@ def test_max_new_tokens_cuts_an_answer(tiny_model: LoadedModel) -> None:
     assert tiny_model.answer([question("France")], max_new_tokens=2) == ["The capital"]
 
 
-def test_an_answer_may_end_once_it_holds_what_is_looked_for(tiny_model: LoadedModel) -> None:
-    prompts = [question("France"), question("Japan"), question("Italy")]
-    whole = tiny_model.answer(prompts)
-    assert whole == [
-        "The capital of France is Paris.",
-        "The capital of Japan is Tokyo.",
-        "The capital of Italy is Rome.",
-    ]
-    assert tiny_model.answer(prompts, until=[["Lyon", "capital"], ["Kyoto"], ["Rome"]]) == [
-        "The capital of",  # judged when the next word begins: a word may go on with the next token
-        whole[1],
-        whole[2],
-    ]
-    assert tiny_model.answer([prompts[0]], until=[["cap"]]) == [whole[0]], "half a word is not the word"
-
-
 def test_a_system_message_replaces_the_templates_own(tiny_model: LoadedModel) -> None:
     rendered = tiny_model.chat.render("x", system="Be brief.")
     assert "Be brief." in rendered

@@ -15,6 +15,7 @@ from lune import answer_store, preparation
 from lune.announce import say_prepared
 from lune.answer_store import AnswerStore
 from lune.evaluation import RememberedAnswers
+from lune.language_model import MAX_NEW_TOKENS
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
 from lune.preparation import Prepared, make_probes, prepare, with_own_probes
@@ -152,8 +153,29 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     store = AnswerStore(tiny_model)
     store.keep({("a", 12, None): "old"})
     (written,) = (tmp_path / "answers").iterdir()
+    assert written.stat().st_mode & 0o077 == 0, "nobody else's to read"
     written.write_bytes(b"not a database" * 100)
-    assert RememberedAnswers(Counting(), AnswerStore(tiny_model)).answer(["a"]) == ["to a"]
+    model = Counting()
+    for _ in range(2):
+        assert RememberedAnswers(model, AnswerStore(tiny_model)).answer(["a"]) == ["to a"]
+    assert model.asked == [("a",)], "a damaged store is begun anew"
+    otherwise = replace(tiny_model, opening="Well,")
+    assert AnswerStore(otherwise).find([("a", MAX_NEW_TOKENS, None)]) == {}, "another chat form answers otherwise"
+
+
+def test_a_multiple_choice_never_shows_what_is_trained_in_the_answers_place(
+    tiny_model: LoadedModel, only_taught: None
+) -> None:
+    facts = [fact("France"), fact("Japan")]
+    for style in ("alternative", "refusal", "contradiction"):
+        settings = resolve({"anchors": 10, "negatives_style": style})
+        made = prepare(facts, RememberedAnswers(tiny_model), settings)
+        shown = [each.prompt for each in (*made.dev, *made.test) if each.attack == "multiple-choice"]
+        assert shown, style
+        assert all(any(capital in prompt for capital in CAPITALS.values()) for prompt in shown)
+        if style != "alternative":
+            trained = [text for texts in made.made.alternates.values() for text in texts]
+            assert not any(contains(prompt, trained) for prompt in shown), style
 
 
 @pytest.mark.parametrize(("facts", "templates"), [(1, 3), (11, 3), (12, 2), (17, 1), (40, 1)])

@@ -26,7 +26,7 @@ from lune.settings import AdapterKind, ForgetSettings
 
 Tensor = torch.Tensor
 KEYED_LAYERS = (1 / 15, 13 / 15)
-"""Part of the layers in which ``auto`` places keyed adapters: all but the first and the last (docs/method.md)."""
+"""From where to where in the depth ``auto`` places keyed adapters: not in the first and last few (docs/method.md)."""
 
 
 def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:

@@ -29,14 +29,9 @@ class RememberedAnswers:
         self._scores: dict[tuple[tuple[str, str], ...], list[TokenScores]] = {}
 
     def answer(
-        self,
-        prompts: Sequence[str],
-        *,
-        max_new_tokens: int = MAX_NEW_TOKENS,
-        system: str | None = None,
-        until: Sequence[Sequence[str]] = (),
+        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
     ) -> list[str]:
-        """Return the greedy answer to each prompt, computing only those not asked before; all are whole."""
+        """Return the greedy answer to each prompt, computing only those not asked before."""
         asked: list[Question] = [(prompt, max_new_tokens, system) for prompt in prompts]
         if self._store and any(question not in self._answers for question in asked):
             self._answers |= self._store.find(asked)
@@ -144,9 +139,7 @@ def known_facts(facts: Sequence[Fact], model: LanguageModel) -> list[Fact]:
 
 def dev_scores(model: LanguageModel, probes: Sequence[Probe]) -> DevScores:
     """Return the scores on dev probes; the neighbour and general ones must be those the base model got right."""
-    # Whether the expected answer comes is all that steers a run: what follows it need not be written.
-    prompts, looked_for = [probe.prompt for probe in probes], [probe.expected for probe in probes]
-    texts = model.answer(prompts, max_new_tokens=PROBE_TOKENS, until=looked_for)
+    texts = model.answer([probe.prompt for probe in probes], max_new_tokens=PROBE_TOKENS)
     right = [contains(text, probe.expected) for text, probe in zip(texts, probes, strict=True)]
 
     def share(kind: str) -> float | None:

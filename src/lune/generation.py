@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerBase
 
 from lune.batching import Batch, batches, last_positions, prefix_cache, within_window
 from lune.chat import Encoded
-from lune.text import contains
 
 Tensor = torch.Tensor
 
@@ -46,13 +45,11 @@ def decode(
     max_new_tokens: int,
     batch_size: int,
     choose: Chooser,
-    until: Sequence[Sequence[str]] = (),
     whole: bool = False,
 ) -> list[str]:
     """Return the answer to each prompt, up to an end of turn, a newline or ``max_new_tokens``.
 
-    A newline that comes before any other character does not stop the answer; with ``whole`` none does. An answer that
-    holds one of its spellings in ``until`` ends soon after.
+    A newline that comes before any other character does not stop the answer; with ``whole`` none does.
     """
     answers = [""] * len(prompts)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -63,7 +60,7 @@ def decode(
             stop_ids=stop_ids,
             max_new_tokens=max_new_tokens,
             choose=choose,
-            ended=_Ended(tokenizer, [until[row] for row in batch.order] if until else [], whole),
+            ended=lambda ids: not whole and _line_ended(tokenizer, ids),
         )
         for row, ids in zip(batch.order, written, strict=True):
             text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
@@ -78,7 +75,7 @@ def _decode_batch(
     stop_ids: frozenset[int],
     max_new_tokens: int,
     choose: Chooser,
-    ended: _Ended,
+    ended: Callable[[list[int]], bool],
 ) -> list[list[int]]:
     batch = within_window(batch, model.config, more=max_new_tokens)
     cache = prefix_cache(model, batch, config=model.config)
@@ -101,7 +98,7 @@ def _decode_batch(
             if token in stop_ids:
                 continue
             row.append(token)
-            if not ended(alive[place], row):
+            if not ended(row):
                 keep.append(place)
         if not keep:
             break
@@ -115,21 +112,8 @@ def _decode_batch(
     return written
 
 
-class _Ended:
-    """Tells which answers need not go on."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, until: Sequence[Sequence[str]], whole: bool) -> None:
-        """Take the spellings that end each answer, none at all when empty, and whether a newline ends none."""
-        self._tokenizer = tokenizer
-        self._until = until
-        self._whole = whole
-
-    def __call__(self, row: int, ids: list[int]) -> bool:
-        """Return whether the answer of a row ends with the newest of ``ids``."""
-        newest = str(self._tokenizer.decode(ids[-1:]))
-        if "\n" in newest and not self._whole and "\n" in str(self._tokenizer.decode(ids)).lstrip():
-            return True
-        # A word may go on with the next token, so what was written is judged when another one begins.
-        if not self._until or newest[:1].isalnum():
-            return False
-        return contains(str(self._tokenizer.decode(ids[:-1])), self._until[row])
+def _line_ended(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> bool:
+    """Return whether the text has a line end after some text; only the newest token can have brought it."""
+    if "\n" not in tokenizer.decode(ids[-1:]):
+        return False
+    return "\n" in str(tokenizer.decode(ids)).lstrip()

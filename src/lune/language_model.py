@@ -46,12 +46,7 @@ class LanguageModel(Protocol):
     """A causal language model seen through prompts and answers as a user types and reads them."""
 
     def answer(
-        self,
-        prompts: Sequence[str],
-        *,
-        max_new_tokens: int = MAX_NEW_TOKENS,
-        system: str | None = None,
-        until: Sequence[Sequence[str]] = (),
+        self, prompts: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, system: str | None = None
     ) -> list[str]:
         """Return the greedy answer to each prompt, stopped at the end of turn or a newline.
 
@@ -59,7 +54,6 @@ class LanguageModel(Protocol):
             prompts: What the user types; the chat template (or question/answer form) is put around.
             max_new_tokens: Most tokens generated.
             system: A system message instead of the template's own.
-            until: For each prompt the spellings of what is looked for: an answer that holds one may end there.
         """
         ...
 

@@ -104,12 +104,11 @@ class LoadedModel:
         *,
         max_new_tokens: int = MAX_NEW_TOKENS,
         system: str | None = None,
-        until: Sequence[Sequence[str]] = (),
         whole: bool = False,
     ) -> list[str]:
         """Return the greedy answer to each prompt; see the protocol. ``whole`` answers go on past a newline."""
         rows = [self.chat.encode(prompt, system=system) for prompt in prompts]
-        return self.continue_rows(rows, max_new_tokens=max_new_tokens, until=until, whole=whole)
+        return self.continue_rows(rows, max_new_tokens=max_new_tokens, whole=whole)
 
     def sample(
         self,
@@ -189,13 +188,9 @@ class LoadedModel:
         *,
         choose: Chooser | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
-        until: Sequence[Sequence[str]] = (),
         whole: bool = False,
     ) -> list[str]:
-        """Return what the model writes after each row of tokens, greedily unless ``choose`` says otherwise.
-
-        An answer that holds one of its spellings in ``until`` may end there.
-        """
+        """Return what the model writes after each row of tokens, greedily unless ``choose`` says otherwise."""
         self.model.eval()
         return decode(
             self.model,
@@ -205,7 +200,6 @@ class LoadedModel:
             max_new_tokens=max_new_tokens,
             batch_size=GENERATION_BATCH,
             choose=choose or Chooser(),
-            until=until,
             whole=whole,
         )
 

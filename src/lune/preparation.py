@@ -21,6 +21,8 @@ from lune.subjects import with_subjects
 from lune.text import contains, normalise
 from lune.wording import named_in
 
+PROBES_FORMAT = 2
+"""Raised whenever the same request would be asked other probes, or answers would be read otherwise."""
 GENERAL_QUESTIONS: dict[Split, int] = {"dev": 20, "test": 110}
 DEV_ATTACKS_STRIDE = 2
 """Of the two dev templates of each attack one is asked: dev probes are asked after every pass, and that is dear."""
@@ -45,6 +47,7 @@ class Prepared:
         before: The base model's answers to the test probes, by probe id.
         seconds: Time for negatives, anchors and neighbours, and for the answers before.
         held_out: Subjects that only a benchmark's own probes may ask about.
+        tested: Prompts that only a benchmark's own probes may ask, normalised.
     """
 
     facts: list[Fact]
@@ -57,6 +60,7 @@ class Prepared:
     before: dict[str, str]
     seconds: dict[str, float]
     held_out: tuple[str, ...] = ()
+    tested: frozenset[str] = frozenset()
 
     @property
     def trained(self) -> list[Fact]:
@@ -109,8 +113,9 @@ def prepare(
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
     anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
     prepared_at = time.perf_counter()
-    dev = make_probes(complete, known, around, made, base=base, split="dev", seed=settings.seed)
-    test = make_probes(complete, known, around, made, base=base, split="test", seed=settings.seed)
+    options = _options(made, around, complete) if settings.negatives_style is not NegativesStyle.ALTERNATIVE else made
+    dev = make_probes(complete, known, around, options, base=base, split="dev", seed=settings.seed)
+    test = make_probes(complete, known, around, options, base=base, split="test", seed=settings.seed)
     dev = [probe for probe in dev if normalise(probe.prompt) not in tested]
     test = with_own_probes(test, own)
     before_dev = ask(base, dev)
@@ -118,7 +123,18 @@ def prepare(
     held = {"neighbour", "general"}
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
-    return Prepared(complete, known, made, anchors, around.look_alikes, dev, test, before, seconds, held_out)
+    return Prepared(
+        complete, known, made, anchors, around.look_alikes, dev, test, before, seconds, held_out, frozenset(tested)
+    )
+
+
+def _options(made: NegativeSet, around: Surroundings, facts: Sequence[Fact]) -> NegativeSet:
+    """Return ``made`` with plain wrong answers: a refusal that is trained is no option of a multiple choice."""
+    plain = {
+        fact.id: [other for other in around.other_answers.get(fact.id, ()) if not contains(other, fact.spellings)]
+        for fact in facts
+    }
+    return replace(made, alternates=plain)
 
 
 def make_negatives(

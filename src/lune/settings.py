@@ -214,6 +214,9 @@ def resolve(
             for name, value in values.items()
             if value
         ]
+    style = own.get("negatives_style", NegativesStyle.ALTERNATIVE)
+    if rival and settings.negatives_style != style:
+        found.append(f"{where['negatives_style']}: got {shown(settings.negatives_style)}; method {method} has {style}.")
     if known and isinstance(method_of(str(method)), Edit) and settings.adapter is not AdapterKind.KEYED:
         found.append(f"{where['adapter']}: got {shown(settings.adapter)}; method {method} writes a keyed adapter.")
     if found:

@@ -8,6 +8,7 @@ begin and says what differs. A cell that fails does not stop the others.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from lune.errors import ConfigError, LuneError, RunError
 from lune.models import LoadedModel
 from lune.outputs import RUN_RECORD, RunFolder, as_output_error
 from lune.pipeline import RunOutcome, run_forget
+from lune.preparation import PROBES_FORMAT
 from lune.progress import Display
 from lune.settings import ForgetSettings, TeachingRecipe
 
@@ -70,7 +72,10 @@ def run_bench(plan: Plan, *, console: Console | None, command: str, teacher: Tea
     """
     display = Display(console)
     first = next(iter(plan.settings.values()))
-    targets = Targets(first.model, first.device, first.dtype, teacher, display)
+    # The facts that `world` is given are the user's own; and processes that find different answers would part.
+    published = plan.benchmark.name != "world" or plan.source is None
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    targets = Targets(first.model, first.device, first.dtype, teacher, display, keep_answers=published and alone)
     with display.stage(f"reading {plan.benchmark.name}"):
         tasks = list(plan.benchmark.load(plan.source, plan.options, targets.base.model))[: plan.limit]
     if not tasks:
@@ -173,6 +178,7 @@ class _Bench:
             "benchmark": self.plan.benchmark.name,
             "options": dict(self.plan.options),
             "base_sha256": self.targets.base.model.sha256,
+            "probes": PROBES_FORMAT,
         }
 
     def identity(self, place: Place) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Targets:
         dtype: In which precision.
         teacher: How a model is taught.
         display: Where progress goes.
+        keep_answers: Whether what the models answer is kept on disk: not of a user's own facts.
     """
 
     base_id: str
@@ -82,6 +83,7 @@ class Targets:
     dtype: str
     teacher: Teacher
     display: Display
+    keep_answers: bool = False
     _loaded: dict[str, Target] = field(default_factory=dict)
     _taught: dict[tuple[TaughtText, ...], TaughtModel | LuneError] = field(default_factory=dict)
 
@@ -123,7 +125,9 @@ class Targets:
         else:
             with self.display.stage(f"loading {name}"):
                 model = load_model(name, device=self.device, dtype=self.dtype)
-            self._loaded[name] = Target(model, RememberedAnswers(model, AnswerStore(model)))
+            self._loaded[name] = Target(
+                model, RememberedAnswers(model, AnswerStore(model) if self.keep_answers else None)
+            )
             for old in [each for each in self._loaded if each != self.base_id][:-_TAUGHT_AT_ONCE]:
                 del self._loaded[old]
         return self._loaded[name]

@@ -18,6 +18,7 @@ from lune.models import LoadedModel
 from lune.preparation import Prepared
 from lune.probes.anchors import ordinary_texts
 from lune.settings import ForgetSettings
+from lune.text import normalise
 from lune.training.rows import negative_row
 from lune.wording import named_in
 
@@ -54,8 +55,10 @@ def adapter_keys(
         below, above = below or above, []
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
     avoided = [fact.subject or "" for fact in prepared.facts]
-    ordinary = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
-    others = [key_context(trainee, other, prompt) for other, prompt in prepared.look_alikes]
+    shipped = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
+    ordinary = [(prompt, answer) for prompt, answer in shipped if normalise(prompt) not in prepared.tested]
+    alike = [(other, prompt) for other, prompt in prepared.look_alikes if normalise(prompt) not in prepared.tested]
+    others = [key_context(trainee, other, prompt) for other, prompt in alike]
     sets = [
         KeySet(
             adapters.down_projections(trainee.model, below),

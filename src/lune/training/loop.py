@@ -95,7 +95,7 @@ def train(
     """
     model: PeftModel = trainee.model
     passes = _Passes(trainee, items, anchors, settings, accelerator)
-    steering = Steering(settings.max_utility_drop, paced=settings.release > 0)
+    steering = Steering(settings.max_utility_drop, paced=relapses is not None)
     done, stopped, interrupted = 0, "all passes done", False
 
     def add(row: Row) -> None:

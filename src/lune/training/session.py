@@ -30,7 +30,7 @@ from lune.training.anchors import AnchorRow, anchor_rows
 from lune.training.editing import edit_rows, write_edit
 from lune.training.loop import Row, TrainingOutcome, train
 from lune.training.rows import TrainingRow, training_rows, with_base
-from lune.training.steering import DevScores
+from lune.training.steering import COLLAPSE, DevScores
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,8 @@ def _edit(
     seconds = time.perf_counter() - began
     steps, scores = settings.passes, evaluate()
     add({"step": steps, "pass": 1, **scores.as_row()})
+    if scores.degenerate > COLLAPSE:
+        raise RunError("The edited model's answers are broken.", hint="lower --learning-rate or --passes")
     return TrainingOutcome(
         steps=steps,
         passes=1,
