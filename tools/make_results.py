@@ -44,11 +44,11 @@ table) and the demo's `lune-paper` column are older: there answers to neighbours
 tokens, as all did in the attack table, and keys were those of subjects alone.
 
 **Held-out facts of `world` speak against the present default:** it keeps 0.655 of the neighbours there, where the
-older one kept 0.828. On the split that may be looked at (`split=dev`)
-[keys of subjects alone](../results/other/world-dev-keys-of-subjects.json) kept 22 of 27 and
-[both kinds](../results/other/world-dev-both-keys.json) 20 of 27, one run each, while on the two requests of the last section both kinds kept 72 of 83 and subjects alone 66.
-What is lost are the same questions about other things where answers are numbers or words of any kind, for which few
-anchors are found. No seeds but 0 were run with it.
+older one kept 0.828. On the split that may be looked at (`split=dev`) [keys of subjects
+alone](../results/other/world-dev-keys-of-subjects.json) kept 22 of 27 and [both
+kinds](../results/other/world-dev-both-keys.json) 20 of 27, one run each, while on the two requests of the last
+section both kinds kept 72 of 83 and subjects alone 66. What is lost are the same questions about other things where
+answers are numbers or words of any kind, for which few anchors are found. No seeds but 0 were run with it.
 
 The demo was timed with nothing beside it. The benches ran on one thread each, two or three beside one another and
 beside other programs, so their minutes are far too high: they do not show that TOFU's quick setting takes 20 minutes
