@@ -26,7 +26,7 @@ def tables(record: Mapping[str, Any]) -> str:
         parts.append(_evaluation_table(record))
     if record["growth"]:
         parts.append(_growth_table(record))
-    return "\n\n".join(parts)
+    return "\n\n".join(part.strip() for part in parts if part.strip())
 
 
 def _made(record: Mapping[str, Any]) -> str:
@@ -163,9 +163,9 @@ def with_tables(page: str, text: str) -> str:
         raise ValueError(f"The page must hold each of these lines once: {BEGIN} and {END}")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 def shown(results: Path = RESULTS) -> str:
     """Return the text that the page should have between its markers: the stored record's tables."""
-    return tables(json.loads(results.read_text(encoding="utf-8"))).strip() if results.is_file() else NOTHING
+    return tables(json.loads(results.read_text(encoding="utf-8"))) if results.is_file() else NOTHING

@@ -19,7 +19,7 @@ from lune import teaching
 from lune.bench.plan import Plan, column_setting, read_options
 from lune.bench.runner import run_bench
 from lune.bench.table import FILES, write_table
-from lune.benchmarks import Benchmark
+from lune.benchmarks import BENCHMARKS, Benchmark, benchmark
 from lune.benchmarks.task import Task, Teaching
 from lune.cli import main
 from lune.errors import ConfigError, RunError
@@ -186,6 +186,17 @@ def test_a_finished_bench_trains_nothing_again(out: Path, tiny_folder: Path, tea
     before = stamps(out)
     run_bench(plan(tiny_folder, out), console=None, command="again", teacher=teacher)
     assert stamps(out) == before
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_answers_to_a_users_own_facts_are_not_kept_in_the_cache(
+    own: bool, tiny_folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    wanted = plan(tiny_folder, tmp_path / "out", columns=("before",), seeds=(0,))
+    taking = replace(wanted.benchmark, takes_own_facts=own)
+    run_bench(replace(wanted, benchmark=taking, source=tmp_path), console=None, command="lune bench", teacher=teacher)
+    assert (tmp_path / "lune-cache" / "answers").exists() is not own
+    assert [each for each in BENCHMARKS if benchmark(each).takes_own_facts] == ["world"]
 
 
 def test_a_cell_is_a_run_folder_with_what_the_protocol_measured(out: Path) -> None:

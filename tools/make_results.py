@@ -26,9 +26,9 @@ RESULTS = ROOT / "results"
 INTRO = """
 # Results
 
-Every number on this page is read from a run record in [results/](../results): each run's own `run.json`. `make results`
-runs the commands below again, on the machine at hand, and `make docs` rebuilds the page. Figures of other machines, and
-of another seed, differ.
+Every number in the tables up to the last section is read from a run record in [results/](../results): each run's own
+`run.json`. `make results` runs the commands below again, on the machine at hand, and `make docs` rebuilds the page.
+Figures of other machines, and of another seed, differ.
 
 The demo is one seed; of a bench the table says which. The default recipe's settings were chosen on other requests
 (the last section of this page), earlier ones in part while looking at the demo's own scores, so its column in the demo
@@ -38,17 +38,17 @@ and the change to packed rows with exact rotary positions cost the demo its verd
 ([the record before](../results/other/demo-before-packed-rows.json)). No command makes these two again.
 
 Which cells are of the present code: the demo's `lune` column, `world-present`, the `lune` column of TOFU. The other
-columns of TOFU, and KnowUnDo, EDU-RELAT and RWKU were made earlier the same day, before subjects of three or more facts
-went as a whole; so the `lune` columns of KnowUnDo and RWKU are not what the default gives now. `world` (with its attack
-table) and the demo's `lune-paper` column are older: there answers to neighbours and general questions ended after 20
-tokens, as all did in the attack table, and keys were those of subjects alone.
+columns of TOFU, and KnowUnDo, EDU-RELAT and RWKU were made shortly before it, when subjects of three or more facts
+did not yet go as a whole; so the `lune` columns of KnowUnDo and RWKU are not what the default gives now. `world`
+(with its attack table) and the demo's `lune-paper` column are older: there answers to neighbours and general
+questions ended after 20 tokens, as all did in the attack table, and keys were those of subjects alone.
 
 **Held-out facts of `world` speak against the present default:** it keeps 0.655 of the neighbours there, where the
 older one kept 0.828. On the split that may be looked at (`split=dev`) [keys of subjects
 alone](../results/other/world-dev-keys-of-subjects.json) kept 22 of 27 and [both
 kinds](../results/other/world-dev-both-keys.json) 20 of 27, one run each, while on the two requests of the last
-section both kinds kept 72 of 83 and subjects alone 66. What is lost are the same questions about other things where
-answers are numbers or words of any kind, for which few anchors are found. No seeds but 0 were run with it.
+section both kinds kept 72 of 83 and subjects alone 66. Lost are mostly the same questions about other things, numbers
+above all; why was not measured. No seeds but 0 were run with it.
 
 The demo was timed with nothing beside it. The benches ran on one thread each, two or three beside one another and
 beside other programs, so their minutes are far too high: they do not show that TOFU's quick setting takes 20 minutes
@@ -230,6 +230,8 @@ def bench_section(folder: Path) -> str:
     table = markdown(rows(read_cells([folder])), level=2)
     attacks = [line for cell in cell_folders(folder) for line in _attack_section(cell)]
     console = ["```console", *dict.fromkeys(f"$ {_generic(command)}" for command in commands), "```"]
+    # Two stored benches may be of one benchmark: the folder tells them apart.
+    table = re.sub(r"^(## .+)$", rf"\1: results/{folder.name}", table, count=1, flags=re.MULTILINE)
     return "\n".join(["", table, *_taught_lines(records), made, "", *console, *attacks])
 
 

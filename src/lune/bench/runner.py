@@ -72,10 +72,9 @@ def run_bench(plan: Plan, *, console: Console | None, command: str, teacher: Tea
     """
     display = Display(console)
     first = next(iter(plan.settings.values()))
-    # The facts that `world` is given are the user's own; and processes that find different answers would part.
-    published = plan.benchmark.name != "world" or plan.source is None
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    targets = Targets(first.model, first.device, first.dtype, teacher, display, keep_answers=published and alone)
+    own_facts = plan.benchmark.takes_own_facts and plan.source is not None
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # processes that found different answers would part
+    targets = Targets(first.model, first.device, first.dtype, teacher, display, keep_answers=alone and not own_facts)
     with display.stage(f"reading {plan.benchmark.name}"):
         tasks = list(plan.benchmark.load(plan.source, plan.options, targets.base.model))[: plan.limit]
     if not tasks:

@@ -1,6 +1,7 @@
 """The benchmarks: a module each.
 
-Each offers ``SOURCE``, ``SETTINGS``, ``QUICK``, ``check``, ``load``, ``measure`` and ``protocol``.
+Each offers ``SOURCE``, ``SETTINGS``, ``QUICK``, ``check``, ``load``, ``measure`` and ``protocol``, and where ``--data``
+may be a user's own facts and not a published set, ``TAKES_OWN_FACTS``.
 
 ``check(source, options)``
     Raises what is wrong with the options and with a local folder, all at once, before a model is there. What only the
@@ -48,6 +49,7 @@ class Benchmark:
         load: Reads the tasks.
         measure: Runs the protocol on one model.
         protocol: Makes the published scores.
+        takes_own_facts: Whether a folder or file given to it may hold a user's own facts: nothing of those is cached.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Benchmark:
     load: Callable[[Path | None, Options, LoadedModel], Sequence[Task]]
     measure: Callable[[LoadedModel, Task], Measured]
     protocol: Callable[[Task, Mapping[str, Measured]], dict[str, dict[str, float | None]]]
+    takes_own_facts: bool = False
 
 
 def benchmark(name: str) -> Benchmark:
@@ -68,4 +71,13 @@ def benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise ConfigError(unknown_name("benchmark", name, list(BENCHMARKS)), hint="lune ls benchmarks")
     module = import_module(BENCHMARKS[name].module)
-    return Benchmark(name, module.SETTINGS, module.QUICK, module.check, module.load, module.measure, module.protocol)
+    return Benchmark(
+        name,
+        module.SETTINGS,
+        module.QUICK,
+        module.check,
+        module.load,
+        module.measure,
+        module.protocol,
+        takes_own_facts=getattr(module, "TAKES_OWN_FACTS", False),
+    )

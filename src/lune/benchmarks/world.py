@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lune.models import LoadedModel
 
 SOURCE = "this project; docs/world.md names the source of each relation's facts"
+TAKES_OWN_FACTS = True
 SETTINGS: dict[str, str | int] = {"facts": 8, "relations": "", "split": "test", "seed": 0, "neighbours": 40}
 """``facts`` to forget; ``relations`` to forget from, separated by commas (empty: half of those the model knows);
 ``split`` of the subjects, dev or test; ``seed`` of the draw; most ``neighbours`` of each of the three kinds."""
