@@ -185,14 +185,10 @@ def test_without_a_wrong_answer_in_the_true_ones_place_all_keys_are_subjects(tin
     prepared = prepare([fact("France"), fact("Japan")], RememberedAnswers(tiny_model), settings)
     made = adapter_keys.adapter_keys(tiny_model, prepared, settings)
     assert [len(a) for a in made.values()] == [4, 2], "two subjects and two answers that prompts show; two facts"
-    with_answers = prepared.made
-    elsewhere = [replace(each, alternate="something else") for each in with_answers.negatives]
+    elsewhere = [replace(each, alternate="something else") for each in prepared.made.negatives]
     prepared = replace(prepared, made=replace(prepared.made, negatives=elsewhere))
     made = adapter_keys.adapter_keys(tiny_model, prepared, settings)
-    assert [len(a) for a in made.values()] == [4, 4]
-    alone = float(next(iter(made.values()))[0].norm())
-    both = adapter_keys.adapter_keys(tiny_model, replace(prepared, made=with_answers), settings)
-    assert alone == pytest.approx(2 * float(next(iter(both.values()))[0].norm()), rel=1e-4), "they write for both"
+    assert [len(a) for a in made.values()] == [4], "the layers of answers are left alone"
     only = resolve({"anchors": 20, "layers": "1-1"})
     assert [len(a) for a in adapter_keys.adapter_keys(tiny_model, prepared, only).values()] == [4]
 

@@ -31,21 +31,24 @@ Every number in the tables up to the last section is read from a run record in [
 Figures of other machines, and of another seed, differ.
 
 The demo is one seed; of a bench the table says which. The default recipe's settings were chosen on other requests
-(the last section of this page), earlier ones in part while looking at the demo's own scores, so its column in the demo
-is no held-out result. How much hangs on details shows in two runs of earlier versions: one with 160 anchors instead of
-200, in other shares, kept one of the demo's facts in an answer ([its record](../results/other/demo-160-anchors.json)),
-and the change to packed rows with exact rotary positions cost the demo its verdict until keys and rate were chosen anew
-([the record before](../results/other/demo-before-packed-rows.json)). No command makes these two again.
+(the last section of this page), earlier ones in part while looking at the demo's own scores, so its column in the
+demo is no held-out result. How much hangs on details shows in two runs of earlier versions: one with 160 anchors
+instead of 200, in other shares, kept one of the demo's facts in an answer ([its
+record](../results/other/demo-160-anchors.json)), and the change to packed rows with exact rotary positions cost the
+demo its verdict until keys and rate were chosen anew ([the record
+before](../results/other/demo-before-packed-rows.json)). No command makes these two again, nor the other records in
+`results/other`.
 
-Which cells are of the present code: the demo's `lune` column, `world-present`, the `lune` column of TOFU. The other
-columns of TOFU, and KnowUnDo, EDU-RELAT and RWKU were made shortly before it, when subjects of three or more facts
-did not yet go as a whole; so the `lune` columns of KnowUnDo and RWKU are not what the default gives now. `world`
-(with its attack table) and the demo's `lune-paper` column are older: there answers to neighbours and general
-questions ended after 20 tokens, as all did in the attack table, and keys were those of subjects alone.
+No cell of a bench is of the very last code. In TOFU's `lune` column all but one of the author's facts went as parts
+of a whole subject, as all do now whose subject is named alike. Its other columns, KnowUnDo, EDU-RELAT and RWKU were
+made shortly before, when subjects did not yet go as a whole; so the `lune` columns of KnowUnDo and RWKU are not what
+the default gives now. The demo's `lune` column and `world-present` are untouched by that: their facts have a subject
+each. `world` (with its attack table) and the demo's `lune-paper` column are older: there answers to neighbours and
+general questions ended after 20 tokens, as all did in the attack table, and keys were those of subjects alone.
 
 **Held-out facts of `world` speak against the present default:** it keeps 0.655 of the neighbours there, where the
 older one kept 0.828. On the split that may be looked at (`split=dev`) [keys of subjects
-alone](../results/other/world-dev-keys-of-subjects.json) kept 22 of 27 and [both
+alone](../results/other/world-dev-keys-of-subjects.json) (layers 2-17, rate 0.05) kept 22 of 27 and [both
 kinds](../results/other/world-dev-both-keys.json) 20 of 27, one run each, while on the two requests of the last
 section both kinds kept 72 of 83 and subjects alone 66. Lost are mostly the same questions about other things, numbers
 above all; why was not measured. No seeds but 0 were run with it.

@@ -113,7 +113,9 @@ def prepare(
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
     anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
     prepared_at = time.perf_counter()
-    options = _options(made, around, complete) if settings.negatives_style is not NegativesStyle.ALTERNATIVE else made
+    # A refusal that is trained is no option of a multiple choice; plain wrong answers are.
+    alternative = settings.negatives_style is NegativesStyle.ALTERNATIVE
+    options = made if alternative else replace(made, alternates=around.other_answers)
     dev = make_probes(complete, known, around, options, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, options, base=base, split="test", seed=settings.seed)
     dev = [probe for probe in dev if normalise(probe.prompt) not in tested]
@@ -126,15 +128,6 @@ def prepare(
     return Prepared(
         complete, known, made, anchors, around.look_alikes, dev, test, before, seconds, held_out, frozenset(tested)
     )
-
-
-def _options(made: NegativeSet, around: Surroundings, facts: Sequence[Fact]) -> NegativeSet:
-    """Return ``made`` with plain wrong answers: a refusal that is trained is no option of a multiple choice."""
-    plain = {
-        fact.id: [other for other in around.other_answers.get(fact.id, ()) if not contains(other, fact.spellings)]
-        for fact in facts
-    }
-    return replace(made, alternates=plain)
 
 
 def make_negatives(

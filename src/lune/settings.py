@@ -126,7 +126,7 @@ class ForgetSettings(BaseModel):
         description="Memory, in MB, for what the layers below the lowest adapted one give; a file holds the rest.",
     )
     recompute: bool = Field(
-        False, description="Compute layers again on the way back instead of remembering them: less memory, more time."
+        False, description="Compute layers of packed rows again on the way back: less memory, more time."
     )
     early_stop: bool = Field(True, description="Stop when the dev probes are forgotten and utility still stands.")
     max_utility_drop: float = Field(

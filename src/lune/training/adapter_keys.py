@@ -31,10 +31,6 @@ ANSWERS_FROM = 7 / 15
 """Share of the model's layers below which keys are those of subjects, and from which those of answers."""
 FEW_FACTS = 2
 """Most facts of one subject that get keys of their answers; where more are to go, the subject goes as a whole."""
-SUBJECTS_UP_TO = 3 / 5
-"""Share of the model's layers up to which subjects have their keys where there are none of answers."""
-ALONE_SCALE = 2.0
-"""Factor of the subjects' rows there: by themselves they have to write twice as much at the same learning rate."""
 LOOK_ALIKES_WEIGHT = 0.3
 """Weight of other subjects against ordinary text; from 0.3 to 10 little changes."""
 KEPT_ANSWERS_WEIGHT = 3.0
@@ -56,7 +52,7 @@ def adapter_keys(
     layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
     answers = [] if subjects_alone else _answers(trainee, prepared)
     subjects = subject_contexts(trainee, prepared, with_answers=not subjects_alone)
-    below = [layer for layer in layers if layer < (ANSWERS_FROM if answers else SUBJECTS_UP_TO) * total]
+    below = [layer for layer in layers if layer < ANSWERS_FROM * total]
     above = [layer for layer in layers if layer not in below]
     if not answers:
         below, above = below or above, []
@@ -76,8 +72,7 @@ def adapter_keys(
         KeySet(adapters.down_projections(trainee.model, above), answers, _kept_answers(texts), KEPT_ANSWERS_WEIGHT),
     ]
     texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
-    made = whitened_keys(trainee, [keys for keys in sets if keys.modules], texts)
-    return made if answers or subjects_alone else {name: ALONE_SCALE * a for name, a in made.items()}
+    return whitened_keys(trainee, [keys for keys in sets if keys.modules], texts)
 
 
 def subject_contexts(trainee: LoadedModel, prepared: Prepared, *, with_answers: bool = True) -> list[KeyContext]:
@@ -108,8 +103,9 @@ def _answers(trainee: LoadedModel, prepared: Prepared) -> list[KeyContext]:
     There are none of facts whose subject goes as a whole, nor of negatives that write nothing in the answer's place.
     """
     facts = {fact.id: fact for fact in prepared.trained}
-    of_subject = Counter(str(fact.subject) for fact in prepared.trained)
-    few = [each for each in prepared.made.negatives if of_subject[str(facts[each.fact_id].subject)] <= FEW_FACTS]
+    subjects = {fact.id: normalise(str(fact.subject)) for fact in prepared.trained}
+    of_subject = Counter(subjects.values())
+    few = [each for each in prepared.made.negatives if of_subject[subjects[each.fact_id]] <= FEW_FACTS]
     contexts = []
     for negative in few:
         made = negative_row(trainee.chat, negative, facts[negative.fact_id])
