@@ -13,6 +13,7 @@ from lune.evaluation import RememberedAnswers
 from lune.keys import RIDGE, KeyContext, KeySet, key_context, whitened_keys
 from lune.models import LoadedModel
 from lune.preparation import prepare
+from lune.probes.anchors import ANCHOR_TOKENS
 from lune.settings import resolve
 from lune.training import adapter_keys
 from tiny import CAPITALS, fact, question
@@ -191,6 +192,25 @@ def test_without_a_wrong_answer_in_the_true_ones_place_all_keys_are_subjects(tin
     assert [len(a) for a in made.values()] == [4], "the layers of answers are left alone"
     only = resolve({"anchors": 20, "layers": "1-1"})
     assert [len(a) for a in adapter_keys.adapter_keys(tiny_model, prepared, only).values()] == [4]
+
+
+def test_keys_of_answers_are_told_from_those_of_look_alikes(tiny_model: LoadedModel) -> None:
+    settings = resolve({"anchors": 20})
+    prepared = prepare([fact("France"), fact("Japan")], RememberedAnswers(tiny_model), settings)
+    alike = [each for each in prepared.look_alikes if each.response]
+    assert alike
+    asked = [each.prompt for each in alike]
+    assert [each.response for each in alike] == tiny_model.answer(asked, max_new_tokens=ANCHOR_TOKENS)
+    assert not any(each.response for each in prepared.look_alikes if each.prompt == each.name)
+    untold = replace(prepared, look_alikes=[replace(each, response="") for each in prepared.look_alikes])
+    *_, name = adapter_keys.adapter_keys(tiny_model, prepared, settings)
+    rows = [tiny_model.chat.encode(each.prompt, each.response) for each in alike]
+    read = torch.cat([inputs(tiny_model, name, row.ids)[len(row.prompt) - 1 : -1] for row in rows])
+    told, plain = (
+        (read @ adapter_keys.adapter_keys(tiny_model, each, settings)[name].double().T).square().mean()
+        for each in (prepared, untold)
+    )
+    assert told < 0.8 * plain
 
 
 def test_a_subject_that_goes_as_a_whole_has_no_keys_of_answers(tiny_model: LoadedModel) -> None:

@@ -100,7 +100,7 @@ def test_what_the_requester_gave_neither_trains_nor_steers(tiny_model: LoadedMod
     given = replace(fact("France"), neighbours=tuple(Neighbour(prompt, "Xanadu") for prompt in prompts))
     for seed in range(3):
         around = look_around([given, fact("Japan")], tiny_model, anchors=120, seed=seed)
-        held = [anchor.prompt for anchor in around.anchors] + [prompt for _, prompt in around.look_alikes]
+        held = [anchor.prompt for anchor in around.anchors] + [each.prompt for each in around.look_alikes]
         assert held
         assert not any(contains(text, [prompt.rstrip("?")]) for text in held for prompt in prompts)
         assert not any(contains(text, ["Spain", "Norway"]) for text in held)

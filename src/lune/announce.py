@@ -45,7 +45,8 @@ def say_trained(display: Display, trained: Trained, settings: ForgetSettings) ->
     name = settings.recipe if settings.method == "lune" else settings.method
     display.line(
         f"{name}  {kind}, layers {layers}, {trained.parameters:,} trained numbers   "
-        f"best step {trained.outcome.best_step} of {trained.outcome.steps}   {shown}   {_clock(trained.seconds)}"
+        f"best step {trained.outcome.best_step} of {trained.outcome.steps} in {trained.outcome.passes} "
+        f"{'pass' if trained.outcome.passes == 1 else 'passes'}   {shown}   {_clock(trained.seconds)}"
     )
     if trained.relapses:
         display.line(f"{len(trained.relapses)} negatives were added between passes, for what was still given away")

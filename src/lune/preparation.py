@@ -11,12 +11,13 @@ from lune.benchmarks.task import Task
 from lune.evaluation import RememberedAnswers, ask, known_facts
 from lune.negatives.build import NegativeSet, build_negatives
 from lune.negatives.own_words import in_own_words
+from lune.probes.anchors import answered_look_alikes
 from lune.probes.attacks import ATTACKS, attack_probes
 from lune.probes.general import asks_for, general_probes
 from lune.probes.paraphrases import paraphrase_probes
 from lune.probes.surroundings import Surroundings, look_around
-from lune.records import Anchor, Fact, Probe, Split
-from lune.settings import ForgetSettings, NegativesStyle
+from lune.records import Anchor, Fact, LookAlike, Probe, Split
+from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
 from lune.subjects import with_subjects
 from lune.text import contains, normalise
 from lune.wording import named_in
@@ -41,7 +42,8 @@ class Prepared:
         known: The facts the base model answers rightly.
         made: Negatives, rejected ones, alternates.
         anchors: Prompts with the base model's answers, to be held.
-        look_alikes: Subjects close to the forgotten ones, each with a prompt it stands in; never those of a probe.
+        look_alikes: What is close to the forgotten subjects and answers, for keyed adapters with the base model's
+            answers; never of a probe.
         dev: Dev probes; neighbours and general questions only where the base model is right.
         test: Test probes.
         before: The base model's answers to the test probes, by probe id.
@@ -54,7 +56,7 @@ class Prepared:
     known: list[Fact]
     made: NegativeSet
     anchors: list[Anchor]
-    look_alikes: list[tuple[str, str]]
+    look_alikes: list[LookAlike]
     dev: list[Probe]
     test: list[Probe]
     before: dict[str, str]
@@ -112,6 +114,9 @@ def prepare(
     tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
     made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
     anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
+    alike = [each for each in around.look_alikes if normalise(each.prompt) not in tested]
+    if settings.adapter is AdapterKind.KEYED:
+        alike = answered_look_alikes(alike, base)
     prepared_at = time.perf_counter()
     # A refusal that is trained is no option of a multiple choice; plain wrong answers are.
     alternative = settings.negatives_style is NegativesStyle.ALTERNATIVE
@@ -125,9 +130,7 @@ def prepare(
     held = {"neighbour", "general"}
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
-    return Prepared(
-        complete, known, made, anchors, around.look_alikes, dev, test, before, seconds, held_out, frozenset(tested)
-    )
+    return Prepared(complete, known, made, anchors, alike, dev, test, before, seconds, held_out, frozenset(tested))
 
 
 def make_negatives(

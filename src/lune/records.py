@@ -152,6 +152,21 @@ class Anchor:
     relation: str
 
 
+@dataclass(frozen=True)
+class LookAlike:
+    """Something close to a forgotten subject or answer, which keys must tell from it.
+
+    Attributes:
+        name: What it is called.
+        prompt: A prompt it stands in: its name alone, or a fact's question about it.
+        response: The base model's answer to the question; empty where the prompt asks nothing.
+    """
+
+    name: str
+    prompt: str
+    response: str = ""
+
+
 @dataclass
 class History:
     """What happened during training, one row a step or evaluation."""

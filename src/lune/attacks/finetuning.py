@@ -172,9 +172,9 @@ def pooled(context: AttackContext, form: str, parts: Sequence[tuple[Sequence[Fac
         points.append((float(step), _usr(context, form, at)))
     last = [(facts, tuned.answers[max(tuned.answers)]) for facts, tuned in parts]
     attempts = [attempt for facts, texts in last for attempt in context.attempts(form, texts, facts)]
-    reasons = dict.fromkeys(tuned.plain_because for _, tuned in parts if tuned.plain_because)
-    details = {"plain_pass_because": "; ".join(reasons) or None}
-    return Finding(attempts, curves=(Curve(form, "steps", tuple(points)),), details=details)
+    # It is the model's doing, so the same in every part.
+    reason = next((tuned.plain_because for _, tuned in parts if tuned.plain_because), None)
+    return Finding(attempts, curves=(Curve(form, "steps", tuple(points)),), details={"plain_pass_because": reason})
 
 
 def _answers_at(answers: Mapping[int, Answers], step: int) -> Answers:
@@ -197,6 +197,6 @@ def grid(findings: Sequence[Finding], details: dict[str, object]) -> Finding:
     attempts = [attempt for finding in findings for attempt in finding.attempts]
     curves = [curve for finding in findings for curve in finding.curves]
     note = "The learning rates were fixed in advance; the one that recovers most is reported, at its last step."
-    reasons = dict.fromkeys(str(why) for finding in findings if (why := finding.details.get("plain_pass_because")))
-    told = {"note": note, **details, "plain_pass_because": "; ".join(reasons) or None}
+    reason = next((why for finding in findings if (why := finding.details.get("plain_pass_because"))), None)
+    told = {"note": note, **details, "plain_pass_because": reason}
     return Finding(attempts, strongest_form=True, curves=curves, details=told)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TypeVar
@@ -18,7 +19,7 @@ from lune.negatives.forms import training_forms
 from lune.probes.general import asks_for, general_probes, ordinary_questions
 from lune.probes.hands import hand_of
 from lune.probes.reserved import Reserved
-from lune.records import Anchor, Fact, Split
+from lune.records import Anchor, Fact, LookAlike, Split
 from lune.text import contains, is_degenerate, normalise
 from lune.wording import named_in, with_subject
 
@@ -122,7 +123,7 @@ def find_look_alikes(
     known: Mapping[str, Sequence[str]],
     seed: int,
     names: Sequence[str],
-) -> list[tuple[str, str]]:
+) -> list[LookAlike]:
     """Return subjects, and things like the answers, that keys must tell from the forgotten ones."""
     chooser = random.Random(seed)
     avoided = [text for text in (*names, *(each for fact in facts for each in fact.spellings)) if text]
@@ -135,10 +136,20 @@ def find_look_alikes(
             found |= dict.fromkeys((other, prompt) for prompt in prompts)
         found |= dict.fromkeys((other, other) for other in (members(answer_kind)[:LOOK_ALIKES] if answer_kind else ()))
     return [
-        (other, prompt)
+        LookAlike(other, prompt)
         for other, prompt in found
         if hand_of(other) == "anchor" and not contains(other, avoided) and not contains(prompt, avoided)
     ]
+
+
+def answered_look_alikes(alike: Sequence[LookAlike], model: LanguageModel) -> list[LookAlike]:
+    """Return the look-alikes, those that stand in a question with the base model's answer, as long as an anchor's.
+
+    What the answer is does not matter here, even where it is the forgotten one: "Italy" may still be said of pizza.
+    """
+    asked = list(dict.fromkeys(each.prompt for each in alike if each.prompt != each.name))
+    said = dict(zip(asked, model.answer(asked, max_new_tokens=ANCHOR_TOKENS), strict=True))
+    return [replace(each, response=said.get(each.prompt, "")) for each in alike]
 
 
 def ordinary_texts(avoided: Sequence[str], count: int, seed: int) -> list[tuple[str, str | None]]:

@@ -20,7 +20,7 @@ from lune.probes.anchors import find_look_alikes, make_anchors
 from lune.probes.hands import Hand, hand_of
 from lune.probes.reserved import Reserved
 from lune.probes.selection import known_and_consistent, plausible_type
-from lune.records import Anchor, Fact, Neighbour, Probe
+from lune.records import Anchor, Fact, LookAlike, Neighbour, Probe
 from lune.text import contains, is_refusal, normalise
 from lune.wording import to_imperative, with_subject
 from lune.world_facts import others_of_relation
@@ -57,7 +57,7 @@ class Surroundings:
     anchors: list[Anchor] = field(default_factory=list)
     other_answers: dict[str, list[str]] = field(default_factory=dict)
     other_subjects: dict[str, list[str]] = field(default_factory=dict)
-    look_alikes: list[tuple[str, str]] = field(default_factory=list)
+    look_alikes: list[LookAlike] = field(default_factory=list)
     examples: dict[tuple[str, str], list[Neighbour]] = field(default_factory=dict)
 
 
@@ -120,7 +120,7 @@ def look_around(
         facts, kind_of, result.other_subjects, model, wanted=anchors, seed=seed, avoided=avoided, reserved=reserved
     )
     alike = find_look_alikes(facts, kind_of, result.other_subjects, seed, avoided)
-    result.look_alikes = [pair for pair in alike if not reserved.names(pair[0]) and reserved.allows(pair[1])]
+    result.look_alikes = [each for each in alike if not reserved.names(each.name) and reserved.allows(each.prompt)]
     return result
 
 

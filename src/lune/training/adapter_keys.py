@@ -34,7 +34,7 @@ FEW_FACTS = 2
 LOOK_ALIKES_WEIGHT = 0.3
 """Weight of other subjects against ordinary text; from 0.3 to 10 little changes."""
 KEPT_ANSWERS_WEIGHT = 3.0
-"""Weight of the places before each word of the anchors' answers against ordinary text."""
+"""Weight of the places before each word of the anchors' and the look-alikes' answers against ordinary text."""
 
 
 def adapter_keys(
@@ -60,8 +60,8 @@ def adapter_keys(
     avoided = [fact.subject or "" for fact in prepared.facts]
     shipped = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
     ordinary = [(prompt, answer) for prompt, answer in shipped if normalise(prompt) not in prepared.tested]
-    alike = [(other, prompt) for other, prompt in prepared.look_alikes if normalise(prompt) not in prepared.tested]
-    others = [key_context(trainee, other, prompt) for other, prompt in alike]
+    others = [key_context(trainee, each.name, each.prompt) for each in prepared.look_alikes]
+    answered = [trainee.chat.encode(each.prompt, each.response) for each in prepared.look_alikes if each.response]
     sets = [
         KeySet(
             adapters.down_projections(trainee.model, below),
@@ -69,7 +69,12 @@ def adapter_keys(
             [each for each in others if each],
             LOOK_ALIKES_WEIGHT,
         ),
-        KeySet(adapters.down_projections(trainee.model, above), answers, _kept_answers(texts), KEPT_ANSWERS_WEIGHT),
+        KeySet(
+            adapters.down_projections(trainee.model, above),
+            answers,
+            _kept_answers([*texts, *answered]),
+            KEPT_ANSWERS_WEIGHT,
+        ),
     ]
     texts += [trainee.chat.encode(prompt, answer) for prompt, answer in ordinary]
     return whitened_keys(trainee, [keys for keys in sets if keys.modules], texts)
