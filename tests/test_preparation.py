@@ -14,11 +14,12 @@ from rich.console import Console
 from lune import answer_store, preparation
 from lune.announce import say_prepared
 from lune.answer_store import AnswerStore
+from lune.benchmarks.task import Task
 from lune.evaluation import RememberedAnswers
 from lune.language_model import MAX_NEW_TOKENS
 from lune.models import LoadedModel
 from lune.negatives.build import NegativeSet
-from lune.preparation import Prepared, make_probes, prepare, with_own_probes
+from lune.preparation import Prepared, make_probes, prepare, some_of_each, with_own_probes
 from lune.probes.anchors import ordinary_texts
 from lune.probes.general import general_probes, ordinary_questions
 from lune.probes.hands import hand_of
@@ -49,6 +50,18 @@ def ids(probes: Sequence[Probe]) -> list[str]:
 
 def test_without_probes_of_its_own_all_are_self_made() -> None:
     assert with_own_probes(MADE, ()) == MADE
+
+
+def test_of_each_attack_some_are_asked_and_facts_take_turns() -> None:
+    attacks = [
+        replace(probe(f"{attack}-{number}", "adversarial", "?"), attack=attack)
+        for attack, count in (("prefix", 3), ("role", 2))
+        for number in range(count)
+    ]
+    asked = [ids(some_of_each(attacks, 1, place)) for place in range(3)]
+    assert asked == [["prefix-0", "role-0"], ["prefix-1", "role-1"], ["prefix-2", "role-0"]]
+    assert ids(some_of_each(attacks, 2, 2)) == ["prefix-0", "prefix-2", "role-0", "role-1"]
+    assert some_of_each(attacks, 9, 1) == attacks
 
 
 def test_own_neighbours_take_the_place_of_the_self_made_and_general_questions_come_beside_them() -> None:
@@ -161,6 +174,28 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     assert model.asked == [("a",)], "a damaged store is begun anew"
     otherwise = replace(tiny_model, opening="Well,")
     assert AnswerStore(otherwise).find([("a", MAX_NEW_TOKENS, None)]) == {}, "another chat form answers otherwise"
+
+
+def test_what_a_task_asks_is_held_in_no_wording_and_none_of_its_subjects(
+    tiny_model: LoadedModel, only_taught: None
+) -> None:
+    facts, settings = [fact("France"), fact("Japan")], resolve({"anchors": 100})
+    base = RememberedAnswers(tiny_model)
+    plain = prepare(facts, base, settings)
+    wrapped = [each.prompt for each in plain.anchors if each.prompt.startswith("Answer briefly. ")]
+    question = wrapped[0].removeprefix("Answer briefly. ")
+    subject = next(each.subject for each in plain.anchors if each.relation == "same")
+    own = (
+        Probe("own/1", "neighbour", question, ("x",), "test", facts[0].id, subject="France"),
+        Probe("own/2", "general", "Is it far away?", ("x",), "test", subject=subject),
+    )
+    made = prepare(facts, base, settings, Task("task", tuple(facts), own))
+    texts = [each.prompt for each in (*made.anchors, *made.dev, *made.look_alikes, *made.made.negatives)]
+    assert not any(contains(text, [question.rstrip("?")]) for text in texts)
+    assert subject not in {each.subject for each in made.anchors} | {each.name for each in made.look_alikes}
+    assert made.keeps_out(f"As an expert, answer this: {question}")
+    assert not made.keeps_out("What is 2 and 2?")
+    assert "France" in {each.subject for each in made.anchors}, "a forgotten subject is still held elsewhere"
 
 
 def test_a_multiple_choice_never_shows_what_is_trained_in_the_answers_place(

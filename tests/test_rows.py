@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
+from accelerate import Accelerator
 
+from lune import adapters
 from lune.chat import Encoded
 from lune.models import LoadedModel
 from lune.records import Fact, Negative
+from lune.settings import resolve
+from lune.training.forward import ResponseForward
 from lune.training.rows import TrainingRow, negative_row
-from lune.training.step import true_answer_probability, true_answer_rejection
+from lune.training.step import StepResult, forward_backward, true_answer_probability, true_answer_rejection
 
 FACT = Fact("f1", "What is the capital of France?", "Paris", subject="France")
 
@@ -88,3 +93,33 @@ def test_a_negative_is_told_by_its_likeliest_true_answer() -> None:
     # Without a way nothing is known, so the negative counts as told.
     told = true_answer_probability(probabilities.log(), torch.zeros(4), rows)
     torch.testing.assert_close(told, torch.tensor([0.7, 1.0, 0.1]))
+
+
+def test_a_negative_is_pushed_less_the_less_probable_its_true_answer_is(tiny_model: LoadedModel) -> None:
+    row = negative_row(tiny_model.chat, negative("The capital of France is Oslo.", "Oslo"), FACT)
+    place, paris = row.true_ways[0]
+    unlikely = next(token for token in range(10, 100) if token not in (paris, row.row.response[place]))
+    rows = [row, TrainingRow(row.row, ((place, unlikely),))]
+
+    def step(release: float) -> StepResult:
+        settings = resolve({"adapter": "lora", "anchors": 0, "rejection_weight": 0.0, "release": release})
+        adapters.attach(tiny_model, settings, None)
+        try:
+            return forward_backward(
+                tiny_model,
+                ResponseForward(tiny_model),
+                rows,
+                [],
+                settings,
+                accelerator=Accelerator(cpu=True),
+                parameters=adapters.trained(tiny_model.model),
+            )
+        finally:
+            adapters.detach(tiny_model)
+
+    whole, eased = step(0.0), step(0.1)
+    told = whole.told
+    assert told[0] > 0.1 > told[1] > 0, "one is still known, the other was never likely"
+    # Both rows are the same text, so each has half of the loss.
+    expected = whole.losses["negative_loss"] * (1 + told[1] / 0.1) / 2
+    assert eased.losses["negative_loss"] == pytest.approx(expected, rel=1e-4)

@@ -189,9 +189,18 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ('100 * (1 - accuracy["unlearn"])', '100 * accuracy["unlearn"]'),
         ('min(700.0, -_mean(splits[split]["log_prob"]))', 'min(700.0, _mean(splits[split]["log_prob"]))'),
     ),
+    ("keys", "test_keys"): (
+        ("whitened: Tensor = a / (a * means).sum(-1, keepdim=True)", "whitened: Tensor = a"),
+        ("share = read * (wanted / wanted.sum(0)).sum(-1, keepdim=True)", "share = read"),
+        ("+ ridge * torch.eye(len(moment)) + share.T @ read", "+ ridge * torch.eye(len(moment))"),
+        ("keys.weight * apart.T @ apart / len(apart)", "apart.T @ apart / len(apart)"),
+        ("weight=len(batch.ids)", "weight=1.0"),
+        ("squares[name] / count / len(moment)", "squares[name] / count"),
+    ),
     ("packed_rows", "test_training_forward"): (("hidden[:, :, shared:] = later", "hidden[:, :, shared:] = False"),),
     ("methods/contract", "test_methods"): (("self.sums - self.base", "self.sums"),),
     ("methods/dpo", "test_methods"): (("gains[:pairs] - gains[pairs:]", "gains[pairs:] - gains[:pairs]"),),
+    ("methods/ga", "test_methods"): (("return responses.log_probs.sum()", "return -responses.log_probs.sum()"),),
     ("methods/npo", "test_methods"): (("logsigmoid(-settings.beta", "logsigmoid(settings.beta"),),
     ("methods/simnpo", "test_methods"): (("responses.sums / responses.lengths", "responses.sums"),),
     ("scoring", "test_scoring"): (
@@ -199,12 +208,31 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         (".clamp(min=0).sqrt()", ".clamp(min=0)"),
         ("mean = (p * log_p).sum(-1)", "mean = log_p.mean(-1)"),
     ),
+    ("preparation", "test_preparation"): (("(place + step) % len(probes)", "step % len(probes)"),),
+    ("training/adapter_keys", "test_keys"): (
+        ("len(made.row.prompt) + place - 1", "len(made.row.prompt) + place"),
+        ("<= FEW_FACTS", "< FEW_FACTS"),
+        ("_kept_answers([*texts, *answered])", "_kept_answers(texts)"),
+        ("layer < ANSWERS_FROM * total", "layer <= total"),
+    ),
     ("training/anchors", "test_training"): (("rest * (rest.log() - our_rest.log())", "0 * rest"),),
     ("training/editing", "test_editing"): (("missing / (len(layers) - number)", "missing / len(layers)"),),
     ("training/lean_lora", "test_training_forward"): (
         ("gradient.T @ inner).mul_(context.scale)", "gradient.T @ inner)"),
     ),
-    ("training/step", "test_rows"): (("others.logsumexp(-1)).sum()", "others.logsumexp(-1)).mean()"),),
+    ("training/pace", "test_pace"): (
+        ("self._told[place] < self._release} - self._rested", "self._told[place] < self._release}"),
+    ),
+    ("training/steering", "test_training"): (
+        ("value > most - NOISE", "value > most"),
+        ("2 * min(scores.kept, default=1.0)", "2 * max(scores.kept, default=1.0)"),
+        ("kept = scores.gur is None or scores.gur >= 1 - self.max_drop", "kept = True"),
+    ),
+    ("training/step", "test_rows"): (
+        ("others.logsumexp(-1)).sum()", "others.logsumexp(-1)).mean()"),
+        ("(told[share] / settings.release).clamp(max=1)", "(told[share] > 0)"),
+        ("(told[share] / settings.release).clamp(max=1)", "(told[share] / settings.release)"),
+    ),
     ("training/token_log_probs", "test_token_log_probs"): (
         ("weight = by_normaliser - by_token.sum(-1)", "weight = by_normaliser"),
     ),

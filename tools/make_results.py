@@ -59,7 +59,7 @@ on two cores. Attacks by options (`choice`, `logit-lens`) are in no table yet. F
 RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact.
 """
 OWN_BENCHMARK = "world"
-CHOICE = Path("other") / "choice-of-keys.json"
+CHOICES = (Path("other") / "choice-of-keys.json", Path("other") / "choice-on-world.json")
 TEXTS = ("prompt", "answer", "subject", "aliases", "held_out", "before", "after", "paraphrases", "neighbours")
 """Fields of facts and of attacked facts that hold a benchmark's texts, or answers to them."""
 PLACEHOLDERS = {"--data": "DIR", "--out": "OUT", "--model": "TARGET"}
@@ -96,32 +96,32 @@ def results_page(results: Path = RESULTS) -> str:
     elif not benches:
         parts.append("No run is stored here yet: run `make results`.")
     parts += benches
-    if (results / CHOICE).is_file():
-        parts.append(_choice_section(json.loads((results / CHOICE).read_text(encoding="utf-8"))))
+    parts += [_choice_section(path, results) for path in CHOICES if (results / path).is_file()]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _choice_section(choice: dict[str, Any]) -> str:
-    """Return the table of what was tried before the default's keys and rate were chosen."""
+def _choice_section(path: Path, results: Path) -> str:
+    """Return the table of what was tried before some part of the default was chosen."""
+    choice = json.loads((results / path).read_text(encoding="utf-8"))
     lines = [
-        "## How the default's keys were chosen",
+        f"## {choice['title']}",
         "",
-        "Two requests, seed 0, with test probes of their own; none of their facts is in the demo. One run each: of",
-        "some 40 neighbours a probe more or less is 0.02. What lost is not in the code, so no command makes these",
-        f"runs again ([the figures](../results/{CHOICE.as_posix()})).",
+        *choice["about"],
+        "What lost is not in the code, so no command makes these runs again ([the",
+        f"figures](../results/{path.as_posix()})). Each column has the requests in this order:",
         "",
-        *(f"- The {name} request: {'; '.join(facts)}." for name, facts in choice["facts"].items()),
+        *(f"- The {name}: {'; '.join(facts)}." for name, facts in choice["facts"].items()),
         "",
         "| keys | | USR | on paraphrases | APR | gur_neighbour | same relation | other relations | gur_general |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in choice["rows"]:
-        both = [row["requests"][name] for name in choice["facts"]]
-        columns = [[each[key] for each in both] for key in ("usr", "paraphrase_usr", "apr")]
-        columns.append([each["neighbours_kept"] / each["neighbours"] for each in both])
-        columns += [[each[key] for each in both] for key in ("same_relation", "other_relation")]
-        columns.append([each["general_kept"] / each["general"] for each in both])
-        shown = (" / ".join(f"{value:.2f}" for value in column) for column in columns)
+        each = [row["requests"].get(name) for name in choice["facts"]]
+        columns = [[run and run[key] for run in each] for key in ("usr", "paraphrase_usr", "apr")]
+        columns.append([run and run["neighbours_kept"] / run["neighbours"] for run in each])
+        columns += [[run and run[key] for run in each] for key in ("same_relation", "other_relation")]
+        columns.append([run and run["general_kept"] / run["general"] for run in each])
+        shown = (" / ".join("-" if value is None else f"{value:.2f}" for value in column) for column in columns)
         lines.append(f"| {row['keys']} | {row['note']} | {' | '.join(shown)} |")
     return "\n".join([*lines, ""])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -15,6 +15,7 @@ from lune.probes.anchors import answered_look_alikes
 from lune.probes.attacks import ATTACKS, attack_probes
 from lune.probes.general import asks_for, general_probes
 from lune.probes.paraphrases import paraphrase_probes
+from lune.probes.reserved import Reserved
 from lune.probes.surroundings import Surroundings, look_around
 from lune.records import Anchor, Fact, LookAlike, Probe, Split
 from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
@@ -49,7 +50,7 @@ class Prepared:
         before: The base model's answers to the test probes, by probe id.
         seconds: Time for negatives, anchors and neighbours, and for the answers before.
         held_out: Subjects that only a benchmark's own probes may ask about.
-        tested: Prompts that only a benchmark's own probes may ask, normalised.
+        tested: Prompts that only a benchmark's own probes may ask, normalised, in whatever wording around them.
     """
 
     facts: list[Fact]
@@ -63,6 +64,10 @@ class Prepared:
     seconds: dict[str, float]
     held_out: tuple[str, ...] = ()
     tested: frozenset[str] = frozenset()
+
+    def keeps_out(self, prompt: str) -> bool:
+        """Return whether ``prompt`` asks what only a benchmark's own probes may ask, or what the request keeps."""
+        return _asks(prompt, self.tested) or not Reserved(tuple(self.facts)).allows(prompt)
 
     @property
     def trained(self) -> list[Fact]:
@@ -95,7 +100,7 @@ def prepare(
     began = time.perf_counter()
     complete = with_subjects(facts, base)
     known = known_facts(complete, base)
-    held_out = tuple(task.details.get("held_out_subjects", ())) if task else ()
+    held_out = _held_out(task, complete) if task else ()
     # Forgetting what was never known only teaches inventions. A benchmark's forget set is trained whole, as published.
     trained = complete if task else known
     wanted = settings.anchors if trained else 0
@@ -112,9 +117,9 @@ def prepare(
     made = make_negatives(trained, base, settings, around, leave_out=task is not None)
     tested = {normalise(probe.prompt) for probe in own} - {normalise(fact.prompt) for fact in facts}
     tested |= {normalise(prompt) for prompt in task.details.get("held_out_prompts", ())} if task else set()
-    made = replace(made, negatives=[each for each in made.negatives if normalise(each.prompt) not in tested])
-    anchors = [each for each in around.anchors if normalise(each.prompt) not in tested]
-    alike = [each for each in around.look_alikes if normalise(each.prompt) not in tested]
+    made = replace(made, negatives=[each for each in made.negatives if not _asks(each.prompt, tested)])
+    anchors = [each for each in around.anchors if not _asks(each.prompt, tested)]
+    alike = [each for each in around.look_alikes if not _asks(each.prompt, tested)]
     if settings.adapter is AdapterKind.KEYED:
         alike = answered_look_alikes(alike, base)
     prepared_at = time.perf_counter()
@@ -123,7 +128,7 @@ def prepare(
     options = made if alternative else replace(made, alternates=around.other_answers)
     dev = make_probes(complete, known, around, options, base=base, split="dev", seed=settings.seed)
     test = make_probes(complete, known, around, options, base=base, split="test", seed=settings.seed)
-    dev = [probe for probe in dev if normalise(probe.prompt) not in tested]
+    dev = [probe for probe in dev if not _asks(probe.prompt, tested)]
     test = with_own_probes(test, own)
     before_dev = ask(base, dev)
     before = ask(base, test)
@@ -131,6 +136,25 @@ def prepare(
     dev = [probe for probe in dev if probe.kind not in held or contains(before_dev[probe.id], probe.expected)]
     seconds = {"negatives": prepared_at - began, "evaluate": time.perf_counter() - prepared_at}
     return Prepared(complete, known, made, anchors, alike, dev, test, before, seconds, held_out, frozenset(tested))
+
+
+def _held_out(task: Task, facts: Sequence[Fact]) -> tuple[str, ...]:
+    """Return the subjects that only the task's own probes may ask about."""
+    forgotten = [fact.subject for fact in facts if fact.subject]
+    asked = [probe.subject for probe in task.probes if probe.subject and probe.kind in ("neighbour", "general")]
+    # Other relations of a forgotten subject are asked as well: the subject itself is what training is about.
+    free = [
+        name
+        for name in asked
+        if not any(contains(name, [subject]) or contains(subject, [name]) for subject in forgotten)
+    ]
+    return tuple(dict.fromkeys([*task.details.get("held_out_subjects", ()), *free]))
+
+
+def _asks(prompt: str, tested: Collection[str]) -> bool:
+    """Return whether one of the normalised prompts ``tested`` stands in ``prompt``, in whatever wording around it."""
+    text = f" {normalise(prompt)} "
+    return any(f" {each} " in text for each in tested if each)
 
 
 def make_negatives(

@@ -47,7 +47,7 @@ class Plan:
 def column_setting(column: str) -> dict[str, object]:
     """Return the setting that a column stands for: a recipe of the method lune, or a method with its own defaults."""
     if column in RECIPES:
-        return {"recipe": column}
+        return {"method": "lune", "recipe": column}
     return {"method": column} if column in METHODS else {}
 
 

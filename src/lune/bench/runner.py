@@ -92,6 +92,11 @@ def run_bench(plan: Plan, *, console: Console | None, command: str, teacher: Tea
 
 def _places(plan: Plan, task: Task) -> list[Place]:
     columns = [name for name in plan.settings if name != REFERENCE or task.teaching]
+    if not columns:
+        raise ConfigError(
+            f"--methods {REFERENCE}: {plan.benchmark.name} teaches nothing, so no model was taught less.",
+            hint=f"--methods {BEFORE},lune",
+        )
     columns.sort(key=lambda name: _ORDER.get(name, len(_ORDER)))
     return [
         Place(task, column, seed, cells.cell_folder(plan.out, task.name, column, seed))

@@ -71,7 +71,9 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
     facts = read_world(source)
     wanted = _checked(options, facts)
     asked = [fact for fact in facts if fact.split == options["split"]]
-    answers = _known_answers(base, [fact.prompts[0] for fact in asked])
+    prompts = [fact.prompts[0] for fact in asked]
+    # A user's own facts may be the very data that is to go: answers to them are kept nowhere but in the run.
+    answers = dict(zip(prompts, base.answer(prompts), strict=True)) if source else _known_answers(base, prompts)
     known = [fact for fact in asked if contains(answers[fact.prompts[0]], fact.spellings)]
     chooser = random.Random(f"world {options['seed']}")
     forgotten = _draw(known, wanted, int(options["facts"]), chooser)

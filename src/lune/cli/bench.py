@@ -80,6 +80,7 @@ def bench(
     cells stay).
     """
     if table:
+        _only_a_table(context, given)
         folders = [Path(name) for name in names or []] or ([out] if out else [])
         if not folders:
             raise ConfigError("--table needs the folder of a bench.", hint="lune bench --table runs/bench-world")
@@ -158,6 +159,26 @@ def _settings(columns: Sequence[str], given: dict[str, object], config: Path | N
         column: resolve_invocation({**given, **column_setting(column)}, config=config).settings
         for column in columns or ("",)
     }
+
+
+def _only_a_table(context: typer.Context, given: dict[str, object]) -> None:
+    """Refuse what a table of finished cells has no use for.
+
+    Raises:
+        ConfigError: When such a flag was given.
+    """
+    flags = {"options": "--set"}
+    names = ("data", "methods", "seeds", "limit", "quick", "options", "config")
+    sources = {name: context.get_parameter_source(name) for name in names}
+    asked = [
+        flags.get(name, f"--{name}") for name, source in sources.items() if source and source.name == "COMMANDLINE"
+    ]
+    asked += [f"--{name.replace('_', '-')}" for name in given]
+    if asked:
+        raise ConfigError(
+            f"--table shows every finished cell of the folders; it has no use for {', '.join(asked)}.",
+            hint="lune bench --table runs/bench-world",
+        )
 
 
 def _make_table(folders: list[Path], out: Path, quiet: bool) -> None:

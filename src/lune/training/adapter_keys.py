@@ -59,7 +59,7 @@ def adapter_keys(
     texts = [trainee.chat.encode(anchor.prompt, anchor.response) for anchor in prepared.anchors]
     avoided = [fact.subject or "" for fact in prepared.facts]
     shipped = ordinary_texts([*avoided, *prepared.held_out], ORDINARY_TEXTS, settings.seed)
-    ordinary = [(prompt, answer) for prompt, answer in shipped if normalise(prompt) not in prepared.tested]
+    ordinary = [(prompt, answer) for prompt, answer in shipped if not prepared.keeps_out(prompt)]
     others = [key_context(trainee, each.name, each.prompt) for each in prepared.look_alikes]
     answered = [trainee.chat.encode(each.prompt, each.response) for each in prepared.look_alikes if each.response]
     sets = [
