@@ -281,6 +281,21 @@ def test_cells_of_other_settings_are_not_taken_for_these(
     assert stamps(out) == before
 
 
+def test_seeds_of_one_column_have_one_setting(out: Path, tiny_folder: Path, teacher: Teacher) -> None:
+    later = plan(tiny_folder, out, columns=("lune",), seeds=(7,), learning_rate=0.02)
+    with pytest.raises(ConfigError) as error:
+        run_bench(later, console=None, command="", teacher=teacher)
+    assert len(error.value.problems) == len([cell for cell in CELLS if "/lune/" in cell])
+    assert all("learning-rate" in problem for problem in error.value.problems), "the table would take their mean"
+
+
+def test_without_any_model_to_show_nothing_is_run(tiny_folder: Path, teacher: Teacher, tmp_path: Path) -> None:
+    untaught = replace(CAPITALS_BENCHMARK, load=lambda *args: [replace(task, teaching=None) for task in load(*args)])
+    alone = replace(plan(tiny_folder, tmp_path / "out", columns=("reference",), seeds=(0,)), benchmark=untaught)
+    with pytest.raises(ConfigError, match="teaches nothing"):
+        run_bench(alone, console=None, command="", teacher=teacher)
+
+
 def test_cells_of_another_model_or_other_data_are_refused(out: Path, tiny_folder: Path, teacher: Teacher) -> None:
     ignorant = teacher.folders[len(CAPITALS) - 2]
     with pytest.raises(ConfigError) as error:

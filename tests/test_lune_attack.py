@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from architectures import make_random
 from attacked import FORGOTTEN, KEPT, context_of, late_answer, late_context, make_run
 from lune import adapters
 from lune.attacks import ATTACKS, attack, embedding
-from lune.attacks.contract import AttackContext
+from lune.attacks.contract import AttackContext, Finding
 from lune.attacks.embedding import VECTORS, spare_tokens, with_suffix
 from lune.attacks.finetuning import fine_tune
 from lune.attacks.folder import read_attacked_run
@@ -22,7 +23,7 @@ from lune.attacks.outcome import AttackResult
 from lune.attacks.run import make_attack, run_attacks
 from lune.chat import Conversation, Encoded
 from lune.cli import main
-from lune.errors import ModelError, RequestError
+from lune.errors import ModelError, RequestError, RunError
 from lune.language_model import MAX_NEW_TOKENS, PROBE_TOKENS
 from lune.models import LoadedModel
 from lune.packed_rows import NotPackable
@@ -211,6 +212,15 @@ def test_learned_vectors_bring_out_what_they_were_made_for(run_folder: Path) -> 
     assert "Paris" not in victim.continue_rows(asked)[0]
 
 
+def test_an_attack_that_fails_is_reported_and_stops_no_other(run_folder: Path) -> None:
+    def diverges(_context: AttackContext) -> Finding:
+        raise RunError("Training diverged at step 1.")
+
+    result = make_attack(replace(attack("hint"), run=diverges), context_of(run_folder))
+    assert result.skipped == "it failed: Training diverged at step 1."
+    assert result.usr_after.value is None
+
+
 def test_one_fact_has_no_other_half(run_folder: Path, tmp_path: Path) -> None:
     context = context_of(run_folder)
     alone = make_context_with(context, context.facts[:1])
@@ -219,8 +229,6 @@ def test_one_fact_has_no_other_half(run_folder: Path, tmp_path: Path) -> None:
 
 
 def make_context_with(context: AttackContext, facts: tuple[Fact, ...]) -> AttackContext:
-    from dataclasses import replace
-
     return replace(context, facts=facts)
 
 

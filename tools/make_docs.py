@@ -34,8 +34,8 @@ NOTICE = "<!-- Written by `make docs` from the code: edit there. -->"
 COMMANDS_INTRO = """
 # Commands
 
-What `lune COMMAND --help` prints, in one page. Every flag of a command is also a key of the YAML file given by its
-`--config`; [settings.md](settings.md) has their defaults in each recipe.
+What `lune COMMAND --help` prints, in one page. Where a command takes `--config`, every setting is also a key of that
+YAML file; [settings.md](settings.md) lists the settings with their defaults in each recipe.
 
 Exit status: 0 done and `FORGOTTEN`, 1 done with another verdict, 2 bad input or configuration (nothing ran), 3 the run
 failed, 130 interrupted. [errors.md](errors.md) explains each error.

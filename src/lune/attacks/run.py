@@ -21,7 +21,7 @@ from lune.attacks import Attack, attack
 from lune.attacks.contract import AttackContext, Level, direct_answers
 from lune.attacks.folder import RESULTS, AttackedRun
 from lune.attacks.outcome import NOT_COUNTED, AttackResult, meaning, score_finding
-from lune.errors import ModelError
+from lune.errors import LuneError, ModelError
 from lune.hardware import describe, pick_dtype
 from lune.models import LoadedModel, load_model
 from lune.outputs import write_json
@@ -120,7 +120,10 @@ def make_attack(chosen: Attack, context: AttackContext) -> AttackResult:
         return replace(result, skipped=reason)
     began = time.perf_counter()
     torch.manual_seed(context.seed)  # so that no attack depends on those made before it
-    finding = chosen.run(context)
+    try:
+        finding = chosen.run(context)
+    except LuneError as error:  # such as a training that diverged; the other attacks can still be made
+        return replace(result, seconds=time.perf_counter() - began, skipped=f"it failed: {error.message}")
     result = replace(
         result,
         seconds=time.perf_counter() - began,

@@ -137,12 +137,12 @@ class _Bench:
     def check_finished(self) -> None:
         """Raise ConfigError when there are finished cells that were made from something else."""
         problems = []
-        wanted = {place.folder: place for row in self.rows for place in row}
+        tasks = {row[0].task.name: row[0].task for row in self.rows}
         for folder in cells.cell_folders(self.plan.out):
             record = cells.read_json(folder / RUN_RECORD)
-            place = wanted.get(folder)
+            place = self._place_of(folder, tasks)
             settings = self.settings(place).model_dump(mode="json") if place else {}
-            # Cells of other tasks, columns and seeds may stand beside these where the table can hold them together.
+            # Cells of other tasks and columns may stand beside these where the table can hold them together.
             identity = self.identity(place) if place else self.shared_identity
             if found := cells.differences(record, identity, settings):
                 problems.append(f"{folder}: {'; '.join(found)}")
@@ -152,6 +152,13 @@ class _Bench:
                 problems=problems,
                 hint="name another --out, or remove these folders",
             )
+
+    def _place_of(self, folder: Path, tasks: Mapping[str, Task]) -> Place | None:
+        """Return the place of a cell of this bench's tasks and columns, of any seed: tables take means over seeds."""
+        task, column = tasks.get(folder.parent.parent.name), folder.parent.name
+        if task is None or column not in self.plan.settings:
+            return None
+        return Place(task, column, int(folder.name.removeprefix("seed-")), folder)
 
     def run(self) -> None:
         """Run the open cells of all tasks, and score each task's."""
