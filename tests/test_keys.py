@@ -217,6 +217,10 @@ def test_a_subject_that_goes_as_a_whole_has_no_keys_of_answers(tiny_model: Loade
     settings = resolve({"anchors": 20})
     prepared = prepare([fact("France"), fact("Japan")], RememberedAnswers(tiny_model), settings)
     assert {each.owner for each in adapter_keys._answers(tiny_model, prepared)} == {"france", "japan"}
+    two = replace(prepared.trained[0], id="second")
+    pair = replace(prepared, facts=[*prepared.facts, two])
+    pair = replace(pair, made=replace(pair.made, alternates={**pair.made.alternates, "second": []}))
+    assert {each.owner for each in adapter_keys._answers(tiny_model, pair)} == {"france", "japan"}, "two are few"
     more = [replace(fact("France"), id=f"more {number}") for number in range(2)]
     whole = replace(prepared, facts=[*prepared.facts, *more])
     whole = replace(whole, made=replace(whole.made, alternates={**whole.made.alternates, **{m.id: [] for m in more}}))

@@ -344,6 +344,13 @@ def steered(*evaluations: DevScores, max_drop: float = 0.005, paced: bool = Fals
     return steering, said
 
 
+def test_within_the_noise_of_the_highest_rank_the_later_adapter_is_kept() -> None:
+    assert steered(scores(0.5, 0.5), scores(0.5, 0.48))[0].best_step == 2
+    assert steered(scores(0.5, 0.5), scores(0.5, 0.46))[0].best_step == 1
+    # Small losses must not add up: the second is within the noise of the first, the third of the second alone.
+    assert steered(scores(0.5, 0.5), scores(0.5, 0.48), scores(0.5, 0.46))[0].best_step == 2
+
+
 def test_within_the_allowed_drop_more_forgetting_wins() -> None:
     steering, _ = steered(scores(0.5, 0.5), scores(0.9, 0.8), scores(0.8, 0.8))
     assert steering.best_step == 2
