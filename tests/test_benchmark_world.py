@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lune.benchmarks import Options, benchmark, world
+from lune.benchmarks import Options, benchmark
 from lune.benchmarks.task import Task
 from lune.benchmarks.world import QUICK, SETTINGS, load, measure, protocol
 from lune.errors import ConfigError
+from lune.evaluation import RememberedAnswers
 from lune.models import LoadedModel
 from lune.negatives.forms import training_forms
 from lune.text import contains, normalise
@@ -134,30 +136,18 @@ def test_neighbours_are_as_many_as_wanted(folder: Path, tiny_model: LoadedModel)
         assert sum(probe.kind == kind and probe.relation == relation for probe in few.probes) == 2
 
 
-def test_answers_to_a_users_own_facts_are_kept_nowhere(folder: Path, tiny_model: LoadedModel) -> None:
-    assert load(folder, options(), tiny_model)
-    assert not (folder / "cache").exists()
-
-
-def test_what_the_model_does_not_know_is_left_out_and_asked_once(
-    folder: Path, tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    facts = world.read_world(folder)
-    monkeypatch.setattr(world, "read_world", lambda _: facts)  # as if these were the shipped ones
-    load(None, options(), tiny_model)
-    (path,) = (folder / "cache" / "world").iterdir()
-    answers = json.loads(path.read_text(encoding="utf-8"))
-    assert set(answers) >= {f"What is the capital of {country}?" for country in TEST_COUNTRIES}
-    # Read back from the cache, not asked again: the model has not unlearned it.
+def test_what_the_model_does_not_know_is_left_out(folder: Path, tiny_model: LoadedModel) -> None:
     wrong = TEST_COUNTRIES[0]
-    answers[f"What is the capital of {wrong}?"] = "It is Lille."
-    path.write_text(json.dumps(answers), encoding="utf-8")
-    (again,) = load(None, options(neighbours=100), tiny_model)
-    asked = {probe.subject for probe in again.probes if probe.id.startswith("capital.")}
-    assert wrong not in asked
+
+    class Mistaken(RememberedAnswers):
+        def answer(self, prompts: Sequence[str], **more: Any) -> list[str]:
+            told = super().answer(prompts, **more)
+            return ["It is Lille." if wrong in prompt else text for prompt, text in zip(prompts, told, strict=True)]
+
+    (task,) = load(folder, options(neighbours=100), Mistaken(tiny_model))
+    asked = {probe.subject for probe in task.probes if probe.id.startswith("capital.")}
     assert asked == set(TEST_COUNTRIES) - {wrong}
-    path.write_text("{", encoding="utf-8")
-    assert load(None, options(), tiny_model)
+    assert not (folder / "cache").exists(), "what is kept of answers is the bench's to say"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,15 @@ def parse(command: str) -> None:
     assert not rest, f"`{context.command_path}` does not take {rest}"
 
 
+def refusal(command: str) -> str:
+    """Return why the command line would not accept a command, an empty text when it would."""
+    try:
+        parse(command)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
 def anchors(path: Path) -> set[str]:
     """Return the anchors of a page's headings, as the usual Markdown viewers make them."""
     headings = HEADING.findall(
@@ -163,16 +172,12 @@ def test_the_commands_and_code_of_the_readme_run(
 
 @pytest.mark.parametrize(("place", "command"), commands())
 def test_commands_in_the_documents_parse(place: str, command: str) -> None:
-    try:
-        parse(command)
-    except Exception as error:
-        pytest.fail(f"{place}: `{command}` is not accepted: {error}")
+    assert refusal(command) == "", f"{place}: `{command}` is not accepted"
 
 
 @pytest.mark.parametrize("command", ["lune forget a.jsonl --no-such-flag", "lune no-such-command", "lune forget a b"])
 def test_a_command_that_would_fail_is_noticed(command: str) -> None:
-    with pytest.raises(Exception, match=r"no-such|does not take"):
-        parse(command)
+    assert re.search(r"no-such|does not take", refusal(command))
 
 
 def test_commands_are_found_inside_pipes_and_redirections() -> None:

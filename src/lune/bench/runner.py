@@ -76,7 +76,7 @@ def run_bench(plan: Plan, *, console: Console | None, command: str, teacher: Tea
     alone = os.environ.get("WORLD_SIZE", "1") == "1"  # processes that found different answers would part
     targets = Targets(first.model, first.device, first.dtype, teacher, display, keep_answers=alone and not own_facts)
     with display.stage(f"reading {plan.benchmark.name}"):
-        tasks = list(plan.benchmark.load(plan.source, plan.options, targets.base.model))[: plan.limit]
+        tasks = list(plan.benchmark.load(plan.source, plan.options, targets.base.answers))[: plan.limit]
     if not tasks:
         raise RunError(f"{plan.benchmark.name} gives no task for {targets.base.model.id}.", hint="use another model")
     bench = _Bench(plan, display, command, targets, [_places(plan, task) for task in tasks])

@@ -30,6 +30,7 @@ from lune.catalogue import catalogue
 from lune.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
+    from lune.language_model import LanguageModel
     from lune.models import LoadedModel
 
 BENCHMARKS = catalogue(__name__)
@@ -56,7 +57,7 @@ class Benchmark:
     settings: Options
     quick: Options
     check: Callable[[Path | None, Options], None]
-    load: Callable[[Path | None, Options, LoadedModel], Sequence[Task]]
+    load: Callable[[Path | None, Options, LanguageModel], Sequence[Task]]
     measure: Callable[[LoadedModel, Task], Measured]
     protocol: Callable[[Task, Mapping[str, Measured]], dict[str, dict[str, float | None]]]
     takes_own_facts: bool = False

@@ -15,6 +15,7 @@ from .pickles import read_archive
 from .task import Task, Teaching, wrong_layout
 
 if TYPE_CHECKING:
+    from lune.language_model import LanguageModel
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2410.15153"
@@ -68,7 +69,7 @@ def _form(options: Mapping[str, str | int]) -> str:
     return str(options["form"])
 
 
-def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+def load(source: Path | None, options: Mapping[str, str | int], base: LanguageModel) -> list[Task]:
     """Return a task for each of the chosen facts.
 
     Args:

@@ -17,6 +17,7 @@ from lune.records import Fact, Probe
 from lune.text import contains, normalise
 
 if TYPE_CHECKING:
+    from lune.language_model import LanguageModel
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2407.01920"
@@ -78,7 +79,7 @@ def _most(options: Mapping[str, str | int]) -> int | None:
     return int(rows) or None
 
 
-def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+def load(source: Path | None, options: Mapping[str, str | int], base: LanguageModel) -> list[Task]:
     """Return the one task of a config: forget ``unlearn.train``, keep ``retention``, score both ``val`` lists.
 
     A text whose labels have no key words (``lune.benchmarks.spans``) and no run of telling words beyond the question

@@ -17,6 +17,7 @@ from lune.text import contains, normalise
 from .task import Task, wrong_layout
 
 if TYPE_CHECKING:
+    from lune.language_model import LanguageModel
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2406.10890"
@@ -82,7 +83,7 @@ def _batch(options: Mapping[str, str | int]) -> bool:
     return batch == "yes"
 
 
-def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+def load(source: Path | None, options: Mapping[str, str | int], base: LanguageModel) -> list[Task]:
     """Return a task for each target, or one for all of them with ``batch=yes``.
 
     Args:

@@ -20,6 +20,7 @@ from lune.records import Fact, Probe
 from lune.text import contains, normalise
 
 if TYPE_CHECKING:
+    from lune.language_model import LanguageModel
     from lune.metrics.tofu import SetScores
     from lune.metrics.tofu_logs import SetName
     from lune.models import LoadedModel
@@ -63,7 +64,7 @@ def check(source: Path | None, options: Mapping[str, str | int]) -> None:
     found.refuse()
 
 
-def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+def load(source: Path | None, options: Mapping[str, str | int], base: LanguageModel) -> list[Task]:
     """Return the one task of a forget split, over all authors or the first and the forgotten of them.
 
     With ``authors`` below 200 the forgotten are the last of the split and the retained the first of the full set, each

@@ -8,29 +8,25 @@ of which nothing is forgotten (kind ``general``). All come from one split of the
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lune.benchmarks.task import Task
-from lune.builtin import cache_folder
-from lune.errors import ConfigError, OutputError, unknown_name
+from lune.errors import ConfigError, unknown_name
 from lune.evaluation import ask
-from lune.language_model import MAX_NEW_TOKENS
 from lune.negatives.forms import training_forms
-from lune.outputs import write_json
 from lune.records import Fact, Probe, ProbeKind
 from lune.text import contains, normalise
 from lune.wording import rephrase
 from lune.world_facts import WorldFact, read_world, slug
 
 if TYPE_CHECKING:
+    from lune.language_model import LanguageModel
     from lune.models import LoadedModel
 
 SOURCE = "this project; docs/world.md names the source of each relation's facts"
@@ -40,8 +36,6 @@ SETTINGS: dict[str, str | int] = {"facts": 8, "relations": "", "split": "test", 
 ``split`` of the subjects, dev or test; ``seed`` of the draw; most ``neighbours`` of each of the three kinds."""
 QUICK: dict[str, str | int] = {"neighbours": 24}
 SPLITS = ("dev", "test")
-PROMPTS_AT_ONCE = 192
-"""Answers are kept after so many prompts, so that an interrupted run does not ask them again."""
 ALTERNATES = 4
 _FORGET_FROM = 0.5
 
@@ -56,7 +50,7 @@ def check(source: Path | None, options: Mapping[str, str | int]) -> None:
     _checked(options, read_world(source))
 
 
-def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
+def load(source: Path | None, options: Mapping[str, str | int], base: LanguageModel) -> list[Task]:
     """Return the one task: a forget set of what ``base`` knows, with its probes.
 
     Args:
@@ -71,10 +65,8 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LoadedMode
     facts = read_world(source)
     wanted = _checked(options, facts)
     asked = [fact for fact in facts if fact.split == options["split"]]
-    prompts = [fact.prompts[0] for fact in asked]
-    # A user's own facts may be the very data that is to go: answers to them are kept nowhere but in the run.
-    answers = dict(zip(prompts, base.answer(prompts), strict=True)) if source else _known_answers(base, prompts)
-    known = [fact for fact in asked if contains(answers[fact.prompts[0]], fact.spellings)]
+    answers = base.answer([fact.prompts[0] for fact in asked])
+    known = [fact for fact, answer in zip(asked, answers, strict=True) if contains(answer, fact.spellings)]
     chooser = random.Random(f"world {options['seed']}")
     forgotten = _draw(known, wanted, int(options["facts"]), chooser)
     named = "".join(f"-{slug(name)}" for name in wanted)
@@ -158,26 +150,6 @@ def _checked(options: Mapping[str, str | int], facts: Sequence[WorldFact]) -> li
             problems=problems,
         )
     return [name for name in there if name in named]
-
-
-def _known_answers(base: LoadedModel, prompts: Sequence[str]) -> dict[str, str]:
-    """Return the base model's answer to each prompt, asking only what it was not asked in an earlier run."""
-    precision = str(base.dtype).removeprefix("torch.")
-    path = cache_folder() / "world" / f"{base.sha256[:16]}-{precision}-{MAX_NEW_TOKENS}.json"
-    answers: dict[str, str] = {}
-    # A cache that is missing or damaged is made again.
-    with suppress(OSError, ValueError):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        answers = stored if isinstance(stored, dict) else {}
-    new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answers]
-    for start in range(0, len(new), PROMPTS_AT_ONCE):
-        some = new[start : start + PROMPTS_AT_ONCE]
-        answers |= zip(some, base.answer(some), strict=True)
-        # Without a place to keep them the answers are as good; they only have to be asked again.
-        with suppress(OSError, OutputError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, answers)
-    return answers
 
 
 def _draw(known: Sequence[WorldFact], wanted: Sequence[str], count: int, chooser: random.Random) -> list[WorldFact]:
