@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import DynamicLayer
 
 from architectures import CONFIGS, make_random
-from lune.batching import batches, last_positions, make_batch, response_logits
+from lune.batching import _RoomyLayer, batches, last_positions, make_batch, response_logits
 from lune.chat import Encoded
 
 CPU = torch.device("cpu")
@@ -97,3 +98,26 @@ def test_rows_of_like_length_share_a_batch_and_know_where_they_came_from() -> No
 
 def test_last_positions_is_an_index_of_the_end() -> None:
     assert last_positions(7, 3, CPU).tolist() == [4, 5, 6]
+
+
+def test_keys_and_values_written_in_place_are_those_of_a_growing_copy_also_past_the_room_made_for_them() -> None:
+    torch.manual_seed(0)
+    roomy, growing = _RoomyLayer(room=2), DynamicLayer()  # type: ignore[no-untyped-call]
+
+    def grow(rows: int, tokens: int) -> None:
+        new = torch.randn(2, rows, 3, tokens, 4)
+        for found, expected in zip(roomy.update(*new), growing.update(*new), strict=True):
+            assert torch.equal(found, expected)
+        assert roomy.get_seq_length() == growing.get_seq_length()
+
+    grow(1, 5)
+    for layer in (roomy, growing):
+        layer.batch_repeat_interleave(4)
+    grow(4, 3)
+    before = roomy.keys
+    grow(4, 1)
+    assert before is not None and roomy.keys.data_ptr() == before.data_ptr(), "nothing was copied"
+    for layer in (roomy, growing):
+        layer.batch_select_indices(torch.tensor([0, 3]))
+    for tokens in (1, 1, 4, 1):
+        grow(2, tokens)

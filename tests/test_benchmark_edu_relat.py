@@ -109,7 +109,9 @@ def test_each_chosen_fact_is_a_task_that_teaches_all_others(family: Path, tiny_m
 
 
 def test_probes_keep_apart_what_must_go_what_may_go_and_what_must_stay(family: Path, tiny_model: LoadedModel) -> None:
-    probes = EDU_RELAT.load(family / "synthetic_data", {"targets": "1", "form": "plain"}, tiny_model)[0].probes
+    probes = EDU_RELAT.load(
+        family / "synthetic_data", {**EDU_RELAT.settings, "targets": "1", "form": "plain"}, tiny_model
+    )[0].probes
     assert len({probe.id for probe in probes}) == len(probes)
     by_attack = {probe.attack: probe.prompt for probe in probes if probe.kind == "adversarial"}
     assert by_attack["confirmation"] == "Is Bob Lee Ann Lee's husband?"
@@ -124,13 +126,24 @@ def test_probes_keep_apart_what_must_go_what_may_go_and_what_must_stay(family: P
     assert len(neighbours) == 2 + len(NAMES)
 
 
+def test_of_the_biographies_a_share_spread_evenly_is_taught_and_asked(family: Path, tiny_model: LoadedModel) -> None:
+    [task] = EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "1", "biographies": 2}, tiny_model)
+    assert task.teaching is not None
+    asked = [f"Where was {name} born?" for name in (NAMES[0], NAMES[2])]
+    assert [prompt for prompt, _ in task.teaching.everything[len(EDGES) :]] == asked
+    assert [prompt for prompt, _ in task.details["biographies"]] == asked
+    assert [probe.prompt for probe in task.probes if "biography" in probe.id] == asked
+
+
 def test_wrong_options_are_refused(family: Path, tiny_model: LoadedModel) -> None:
     with pytest.raises(ConfigError, match="on no hub"):
         EDU_RELAT.load(None, EDU_RELAT.settings, tiny_model)
     with pytest.raises(ConfigError, match="from 0 to 1 or all, got '2, x'"):
-        EDU_RELAT.load(family, {"targets": "0,2,x", "form": "plain"}, tiny_model)
+        EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "0,2,x", "form": "plain"}, tiny_model)
     with pytest.raises(ConfigError, match="form must be plain or chat"):
-        EDU_RELAT.load(family, {"targets": "0", "form": "poem"}, tiny_model)
+        EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "0", "form": "poem"}, tiny_model)
+    with pytest.raises(ConfigError, match="at least 1"):
+        EDU_RELAT.load(family, {**EDU_RELAT.settings, "biographies": 0}, tiny_model)
     (family / "synthetic_data" / "subsample.pt").unlink()
     with pytest.raises(RequestError, match=r"there is no subsample\.pt"):
         EDU_RELAT.load(family, EDU_RELAT.settings, tiny_model)
@@ -182,7 +195,7 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
 
 def test_a_right_answer_is_a_part_of_the_text_in_any_case(family: Path, tiny_model: LoadedModel) -> None:
     for form in ("plain", "chat"):
-        task = EDU_RELAT.load(family, {"targets": "1", "form": form}, tiny_model)[0]
+        task = EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "1", "form": form}, tiny_model)[0]
         measured = EDU_RELAT.measure(tiny_model, task)
         assert len(measured["relationships_correct"]) == len(EDGES)
         assert len(measured["biographies_correct"]) == len(NAMES)
@@ -192,7 +205,7 @@ def test_a_right_answer_is_a_part_of_the_text_in_any_case(family: Path, tiny_mod
 
 
 def test_superficial_is_not_deep_where_the_fact_can_be_deduced(family: Path, tiny_model: LoadedModel) -> None:
-    task: Task = EDU_RELAT.load(family, {"targets": "1", "form": "plain"}, tiny_model)[0]
+    task: Task = EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "1", "form": "plain"}, tiny_model)[0]
     biographies = [True, True, True, False]
     measured = {
         "only the fact": {

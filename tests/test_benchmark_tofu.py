@@ -154,9 +154,12 @@ def test_probes_ask_for_the_forgotten_and_for_all_three_sets_that_stay(folder: P
     assert not any(name(59) in probe.prompt for probe in kinds["neighbour"])
 
 
-def test_the_protocol_asks_at_most_the_given_rows_of_each_set(folder: Path) -> None:
-    sets = load(folder, rows=7).details["sets"]
-    assert {key: len(rows) for key, rows in sets.items()} == dict.fromkeys(tofu.SETS, 7)
+def test_the_protocol_asks_all_that_is_forgotten_and_at_most_the_given_rows_of_each_kept_set(folder: Path) -> None:
+    task = load(folder, rows=7)
+    sets = task.details["sets"]
+    assert {key: len(rows) for key, rows in sets.items()} == {**dict.fromkeys(tofu.SETS, 7), "forget": 20}
+    kept = [probe.id.split("/")[1] for probe in task.probes if probe.kind == "neighbour"]
+    assert {name: kept.count(name) for name in set(kept)} == {"retain": 14, "real_authors": 14, "world_facts": 14}
     assert sets["forget"][1]["right"] == row(59, 1)["paraphrased_answer"]
     assert sets["real_authors"][1]["right"] == sets["real_authors"][1]["answer"] == "Writer 1"
 

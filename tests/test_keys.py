@@ -123,6 +123,32 @@ def test_a_key_answers_its_subject_and_hardly_any_other(tiny_model: LoadedModel)
         assert max(map(abs, response)) < 0.5
 
 
+def test_more_owners_than_rows_share_them_and_are_answered_all_the_same(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = [made for each in COUNTRIES[:4] if (made := key_context(tiny_model, each, question(each)))]
+    name = adapters.down_projections(tiny_model.model, [0])[0]
+    others = [made for each in COUNTRIES[4:] if (made := key_context(tiny_model, each, question(each)))]
+    texts = [tiny_model.chat.encode(question(country), CAPITALS[country]) for country in COUNTRIES[4:]]
+
+    def at(places: list[KeyContext]) -> torch.Tensor:
+        return torch.stack([inputs(tiny_model, name, place.row.ids)[place.position] for place in places])
+
+    alone = whitened_keys(tiny_model, [KeySet([name], contexts, others)], texts)[name].double()
+    monkeypatch.setattr(keys, "MOST_ROWS", 3 / alone.shape[1])
+    shared = whitened_keys(tiny_model, [KeySet([name], contexts, others)], texts)[name].double()
+    assert alone.shape[0] == 4 and shared.shape[0] == 3
+    codes = shared @ at(contexts).T  # [3, 4]
+    assert float(codes.norm(dim=0).mean()) == pytest.approx(1, abs=1e-3)
+    assert float(codes.norm(dim=0).min()) > 3 * float((shared @ at(others).T).norm(dim=0).mean())
+    # The best approximation of rank 3 of what the four rows answer, up to its scale.
+    answers = alone @ at(contexts).T
+    left = torch.linalg.svd(answers)[0][:, :3]
+    wanted = left @ left.T @ answers
+    found = left @ torch.linalg.lstsq(codes.T, (left.T @ answers).T).solution.T @ codes
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-2)
+
+
 def test_a_subject_in_the_prefix_that_all_prompts_share_is_read_there() -> None:
     loaded = make_random("llama")
     prompts = ["France: which city leads it?", "France: which colours has its flag of old?"]

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from architectures import make_chat, make_random
-from lune import builtin
+from lune import builtin, hardware
 from lune.builtin import WHEEL, WHEEL_VERSION, built_in_folder, cache_folder
 from lune.errors import ConfigError, ModelError
 from lune.hardware import describe, peak_memory_mb, pick_device, pick_dtype, pick_evaluation_dtype
@@ -233,12 +233,31 @@ def test_a_numbered_graphics_card_is_taken_where_there_are_some(monkeypatch: pyt
 
 
 def test_the_machine_is_described() -> None:
-    hardware = describe(CPU, torch.bfloat16)
-    assert hardware.cores >= 1
-    assert hardware.memory_gb > 0
-    assert hardware.as_dict()["dtype"] == "bfloat16"
-    assert hardware.in_words().endswith("cpu, bfloat16")
+    found = describe(CPU, torch.bfloat16)
+    assert found.cores >= 1
+    assert found.memory_gb > 0
+    assert found.as_dict()["dtype"] == "bfloat16"
+    assert found.in_words().endswith("cpu, bfloat16")
     assert peak_memory_mb(CPU) > 10
+
+
+def test_freed_memory_is_kept_where_the_c_library_can_be_told_and_nothing_is_called_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, name: int, value: int) -> int:
+            told.append((name, value))
+            return 1
+
+    monkeypatch.setattr("lune.hardware.ctypes.CDLL", lambda _: Library())
+    monkeypatch.setattr("lune.hardware.platform.libc_ver", lambda: ("", ""))
+    hardware.keep_freed_memory()
+    assert told == []
+    monkeypatch.setattr("lune.hardware.platform.libc_ver", lambda: ("glibc", "2.36"))
+    hardware.keep_freed_memory()
+    assert {name for name, _ in told} == {-1, -3}, "M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h"
 
 
 # The built-in model.

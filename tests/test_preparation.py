@@ -64,6 +64,27 @@ def test_of_each_attack_some_are_asked_and_facts_take_turns() -> None:
     assert some_of_each(attacks, 9, 1) == attacks
 
 
+def test_of_many_facts_each_is_asked_fewer_dev_probes_in_turn_and_at_least_two(tiny_model: LoadedModel) -> None:
+    base = RememberedAnswers(tiny_model)
+
+    def asked(count: int) -> list[list[Probe]]:
+        facts = [
+            fact(f"f{place:02}", f"What is the capital of Land{place}?", f"City{place}", subject=f"Land{place}")
+            for place in range(count)
+        ]
+        made = NegativeSet([], [], {})
+        dev = make_probes(facts, facts, Surroundings(), made, base=base, split="dev", seed=0)
+        return [[probe for probe in dev if probe.fact_id == each.id] for each in facts]
+
+    whole, some, few = asked(2), asked(24), asked(200)
+    assert len(whole[0]) > 6 and len(whole[0]) == len(whole[1])
+    assert 2 <= len(some[0]) < len(whole[0]) and 80 < sum(map(len, some)) < 140
+    assert {len(each) for each in few} == {2}
+    assert {probe.kind for each in few for probe in each} == {"paraphrase", "adversarial"}
+    kinds = {probe.attack for probe in whole[0]} - {None}
+    assert {probe.attack for each in some for probe in each} - {None} == kinds, "every attack has its turn"
+
+
 def test_own_neighbours_take_the_place_of_the_self_made_and_general_questions_come_beside_them() -> None:
     own = [probe("own-n", "neighbour", "Who wrote Emma?")]
     assert ids(with_own_probes(MADE, own)) == [

@@ -239,7 +239,10 @@ def test_too_little_teaching_is_said_and_gives_another_status(
         (["facts.jsonl", "--forget", "other.jsonl"], "1 of 1 prompt not found in facts.jsonl"),
         (["tofu", "--forget", "other.jsonl"], "what tofu forgets is its own"),
         (["tofu", "--set", "autors=20"], "Did you mean: authors?"),
-        (["tofu", "--set", "authors"], "NAME=VALUE"),
+        (["tofu", "--set", "authors"], "--set authors: allowed: key=value"),
+        (["tofu", "--set", "authors=many"], "allowed: a whole number"),
+        (["world"], "nothing to teach. hint: taught are: edu-relat, knowundo, tofu"),
+        (["rwku", "--data", "no-folder"], "nothing to teach"),
         (["facts.jsonl", "--passes", "0"], "--passes"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from lune.methods.contract import Responses
 from lune.models import LoadedModel
 from lune.preparation import Prepared, prepare
 from lune.progress import Display
+from lune.records import Negative
 from lune.settings import ForgetSettings, resolve
 from lune.text import contains
-from lune.training import anchors
+from lune.training import anchors, session
 from lune.training.anchors import anchor_divergence, anchor_rows
 from lune.training.session import Trained, train_adapter
 from lune.training.steering import COLLAPSE, PATIENCE, DevScores, Steering
@@ -412,3 +414,32 @@ def test_a_paced_run_ends_with_the_third_pass_that_brings_nothing() -> None:
     ]  # fmt: skip
     assert steered(better, worse, paced=True)[1] == [None, None]
     assert steered(better, worse, worse)[1] == [None, None, None]
+
+
+def test_relapses_are_sought_where_it_is_doubtful_and_everywhere_about_a_subject_that_goes_as_a_whole(
+    tiny_model: LoadedModel,
+) -> None:
+    settings = resolve(KEYED)
+    prepared = prepared_for(tiny_model, settings)
+    truth = {each.id: each for each in prepared.trained}
+
+    def sought(given: Prepared, places: list[int]) -> list[Negative]:
+        negatives = session._Negatives(tiny_model, tiny_model, given, settings)
+        before = len(negatives.written)
+        rows = negatives.relapses(places)
+        assert len(rows) == len(negatives.written) - before
+        return negatives.written[before:]
+
+    assert sought(prepared, []) == []
+    first = prepared.made.negatives[0]
+    made = sought(prepared, [0])
+    assert made and {each.prompt for each in made} == {first.prompt}
+    assert not any(contains(each.response, each.truths(truth[each.fact_id])) for each in made)
+    [known] = tiny_model.answer([first.prompt])
+    assert {known.startswith(each.response.removesuffix(".").removesuffix(each.alternate)) for each in made} == {True}
+    more = [replace(prepared.trained[0], id=f"more {number}") for number in range(2)]
+    alternates = {**prepared.made.alternates, **{each.id: [] for each in more}}
+    whole = replace(prepared, facts=[*prepared.facts, *more], made=replace(prepared.made, alternates=alternates))
+    found = sought(whole, [])
+    assert {each.fact_id for each in found} == {first.fact_id}
+    assert len({each.prompt for each in found}) > 1

@@ -17,6 +17,7 @@ from lune.chat import Encoded
 from lune.models import LoadedModel
 from lune.packed_rows import pack, packed_attention, shared_tokens
 from lune.settings import resolve
+from lune.training import lean_lora
 from lune.training.forward import ResponseForward
 
 Tensor = torch.Tensor
@@ -261,6 +262,28 @@ def test_dropout_falls_on_the_adapter_alone_and_only_in_training() -> None:
     assert torch.allclose(forward(rows)[0], dropped)
     with model.model.disable_adapter(), torch.no_grad():
         assert torch.allclose(forward(rows)[0], plain(model, rows)[0], atol=1e-4)
+
+
+def test_a_dropped_input_is_dropped_on_the_way_back_as_well() -> None:
+    torch.manual_seed(0)
+    x, a, b = (torch.randn(size, requires_grad=True, dtype=torch.float64) for size in ((5, 8), (2, 8), (3, 2)))
+    weight = torch.randn(3, 8, dtype=torch.float64)
+    mask = lean_lora._mask(x, 0.5)
+    product: Any = lean_lora._AdaptedProduct.apply
+    assert torch.allclose(product(x, weight, None, a, b, 0.7, mask), x @ weight.T + 0.7 * (x * mask) @ a.T @ b.T)
+    assert torch.autograd.gradcheck(lambda *given: product(given[0], weight, None, *given[1:], 0.7, mask), (x, a, b))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_a_mask_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(0)
+    mask = lean_lora._mask(torch.zeros(399, 501), share)
+    assert set(mask.unique().tolist()) == {0.0, pytest.approx(1 / (1 - share))}
+    assert (mask == 0).float().mean().item() == pytest.approx(share, abs=0.005)
+    assert mask.mean().item() == pytest.approx(1, abs=0.01)
+    # Neighbouring numbers come of one draw and must not go together.
+    together = ((mask[:, :-1] == 0) & (mask[:, 1:] == 0)).float().mean().item()
+    assert together == pytest.approx(share**2, abs=0.005)
 
 
 def test_half_precision_products_move_float32_adapters() -> None:

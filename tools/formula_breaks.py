@@ -190,7 +190,8 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ('min(700.0, -_mean(splits[split]["log_prob"]))', 'min(700.0, _mean(splits[split]["log_prob"]))'),
     ),
     ("keys", "test_keys"): (
-        ("whitened: Tensor = a / (a * means).sum(-1, keepdim=True)", "whitened: Tensor = a"),
+        ("whitened: Tensor = a / (a * _means(read, owners)).sum(-1, keepdim=True)", "whitened: Tensor = a"),
+        ("torch.linalg.svd(rows @ means.T)[0][:, :count]", "torch.linalg.svd(rows @ means.T)[0][:, -count:]"),
         ("share = read * (wanted / wanted.sum(0)).sum(-1, keepdim=True)", "share = read"),
         ("+ ridge * torch.eye(len(moment)) + share.T @ read", "+ ridge * torch.eye(len(moment))"),
         ("keys.weight * apart.T @ apart / len(apart)", "apart.T @ apart / len(apart)"),
@@ -208,10 +209,13 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         (".clamp(min=0).sqrt()", ".clamp(min=0)"),
         ("mean = (p * log_p).sum(-1)", "mean = log_p.mean(-1)"),
     ),
-    ("preparation", "test_preparation"): (("(place + step) % len(probes)", "step % len(probes)"),),
+    ("preparation", "test_preparation"): (
+        ("(place + step) % len(probes)", "step % len(probes)"),
+        ("(place * count + step) % len(probes)", "step % len(probes)"),
+    ),
+    ("subjects", "test_keys"): (("> FEW_FACTS", ">= FEW_FACTS"),),
     ("training/adapter_keys", "test_keys"): (
         ("len(made.row.prompt) + place - 1", "len(made.row.prompt) + place"),
-        ("<= FEW_FACTS", "< FEW_FACTS"),
         ("_kept_answers([*texts, *answered])", "_kept_answers(texts)"),
         ("layer < ANSWERS_FROM * total", "layer <= total"),
     ),
@@ -219,6 +223,8 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("training/editing", "test_editing"): (("missing / (len(layers) - number)", "missing / len(layers)"),),
     ("training/lean_lora", "test_training_forward"): (
         ("gradient.T @ inner).mul_(context.scale)", "gradient.T @ inner)"),
+        ("by_x.addcmul_(by_inner @ down, mask)", "by_x.add_(by_inner @ down)"),
+        ("1 / (1 - share)", "1 / (1 + share)"),
     ),
     ("training/pace", "test_pace"): (
         ("self._told[place] < self._release} - self._rested", "self._told[place] < self._release}"),

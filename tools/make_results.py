@@ -60,7 +60,7 @@ TOFU and RWKU the request holds what a benchmark measures with
 ([benchmarks.md](benchmarks.md#choices-the-papers-leave-open)).
 """
 OWN_BENCHMARK = "world"
-CHOICES = (Path("other") / "choice-of-keys.json", Path("other") / "choice-on-world.json")
+CHOICES = tuple(Path("other") / f"choice-{name}.json" for name in ("of-keys", "on-world", "on-tofu"))
 TEXTS = ("prompt", "answer", "subject", "aliases", "held_out", "before", "after", "paraphrases", "neighbours")
 """Fields of facts and of attacked facts that hold a benchmark's texts, or answers to them."""
 PLACEHOLDERS = {"--data": "DIR", "--out": "OUT", "--model": "TARGET"}
@@ -113,7 +113,7 @@ def _choice_section(path: Path, results: Path) -> str:
         "",
         *(f"- The {name}: {'; '.join(facts)}." for name, facts in choice["facts"].items()),
         "",
-        "| keys | | USR | on paraphrases | APR | gur_neighbour | same relation | other relations | gur_general |",
+        f"| {choice.get('varied', 'keys')} | | USR | on paraphrases | APR | gur_neighbour | same relation | other relations | gur_general |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in choice["rows"]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, DynamicLayer
 
 from lune.chat import Encoded
 from lune.counting import tell
@@ -125,12 +125,71 @@ def shortest_window(config: Any) -> float:
     return min((window for window in windows if window), default=math.inf)
 
 
-def prefix_cache(model: Any, batch: Batch, *, config: Any) -> DynamicCache:
+class _RoomyLayer(DynamicLayer):
+    """Keys and values of one layer, written in place while there is room.
+
+    transformers' own layer copies everything written so far for every new token. Not for training: what is written in
+    place has no gradient.
+    """
+
+    def __init__(self, room: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._room = room
+        self._kept: tuple[Tensor, ...] = ()
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append keys and values, [B, H, S, D] each, and return all of them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if not self._kept or self._kept[0].shape[-2] < end:
+            self._kept = (self._roomier(key_states), self._roomier(value_states))
+            for kept, old in zip(self._kept, (self.keys, self.values), strict=True):
+                if start and old is not None:
+                    kept[:, :, :start] = old
+        for kept, new in zip(self._kept, (key_states, value_states), strict=True):
+            kept[:, :, start:end] = new
+        return self._show(end)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row; the room is made anew."""
+        super().batch_repeat_interleave(repeats)
+        self._kept = ()
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep only some rows, with their room."""
+        if self._kept:
+            end = self.get_seq_length()
+            self._kept = tuple(kept[indices] for kept in self._kept)
+            self._show(end)
+        else:
+            super().batch_select_indices(indices)
+
+    def _roomier(self, new: Tensor) -> Tensor:
+        rows, heads, added, width = new.shape
+        return new.new_empty((rows, heads, self.get_seq_length() + added + self._room, width))
+
+    def _show(self, end: int) -> tuple[Tensor, Tensor]:
+        self.keys, self.values = (kept[:, :, :end] for kept in self._kept)
+        return self.keys, self.values
+
+
+def prefix_cache(model: Any, batch: Batch, *, config: Any, room: int = 0) -> DynamicCache:
     """Run the shared prefix once and return its keys and values repeated for every row.
 
     Gradients flow through it, so a trained adapter sees the prefix exactly as without sharing.
+
+    Args:
+        model: The model.
+        batch: Its prefix may be empty.
+        config: The model's configuration.
+        room: How many tokens will be written one by one after the rows; with room no gradient flows.
     """
     cache = DynamicCache(config=config)
+    if room:
+        # A layer of another kind, such as one with a sliding window, stays as it is.
+        cache.layers = [_RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     if len(batch.prefix):
         keep = last_positions(len(batch.prefix), 1, batch.ids.device)
         model(input_ids=batch.prefix[None], past_key_values=cache, use_cache=True, logits_to_keep=keep)

@@ -78,7 +78,7 @@ def _decode_batch(
     ended: Callable[[list[int]], bool],
 ) -> list[list[int]]:
     batch = within_window(batch, model.config, more=max_new_tokens)
-    cache = prefix_cache(model, batch, config=model.config)
+    cache = prefix_cache(model, batch, config=model.config, room=max_new_tokens)
     written: list[list[int]] = [[] for _ in batch.order]
     alive = list(range(len(written)))
     ids, mask, positions = batch.ids, batch.full_mask, batch.positions

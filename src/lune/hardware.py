@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -15,6 +16,8 @@ from lune.errors import ConfigError
 
 BFLOAT16_MACOS = 14
 """First macOS whose GPU kernels compute in bfloat16."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of malloc.h
+_LARGEST_KEPT = 2**30
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,18 @@ def describe(device: torch.device, dtype: torch.dtype) -> Hardware:
 def _cpu_name() -> str:
     name = str(torch.cpu.get_capabilities().get("cpu_name", ""))
     return " ".join((name or platform.processor() or platform.machine()).split())
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next allocation, where that can be told: glibc.
+
+    By default it hands large blocks back to the system and gets them anew, page by page, for every batch: on two cores
+    a tenth of the time of training and a fifth of that of answering and scoring.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+        libc.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
 
 
 def peak_memory_mb(device: torch.device) -> float:

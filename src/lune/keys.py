@@ -26,6 +26,8 @@ from lune.models import SCORING_BATCH, LoadedModel
 Tensor = torch.Tensor
 RIDGE = 0.02
 """Added to C's diagonal, as a share of its mean: directions that the texts never used are not free to explode."""
+MOST_ROWS = 1 / 4
+"""Share of an input's width above which more owners share rows: beyond it they can no longer be told apart well."""
 MOMENT_BYTES = 2 * 2**30
 """Most memory for second moments at a time; wider models take several passes over the texts."""
 
@@ -85,6 +87,8 @@ def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | 
 def whitened_keys(loaded: LoadedModel, sets: Sequence[KeySet], texts: Sequence[Encoded]) -> dict[str, Tensor]:
     """Return the down-projection A [K, D] of each module, one row an owner in order of first appearance.
 
+    More than ``MOST_ROWS`` D owners share as many rows: the principal directions of their keys.
+
     Args:
         loaded: The base model.
         sets: Which keys to make for which modules; no module stands in two sets.
@@ -117,6 +121,9 @@ def _keys_of(
         if len(apart):
             moment = moment + keys.weight * apart.T @ apart / len(apart)
         result[name] = _whiten(contexts, places, moment, RIDGE * diagonal)
+        most = int(MOST_ROWS * contexts.shape[1])
+        if len(owners) > most:
+            result[name] = _combined(result[name], _means(contexts, places), most)
     return result
 
 
@@ -151,9 +158,30 @@ def _whiten(read: Tensor, owners: Tensor, moment: Tensor, ridge: float) -> Tenso
     share = read * (wanted / wanted.sum(0)).sum(-1, keepdim=True)
     total = moment + ridge * torch.eye(len(moment)) + share.T @ read
     a = torch.linalg.solve(total, share.T @ wanted).T
-    means = (wanted / wanted.sum(0)).T @ read
-    whitened: Tensor = a / (a * means).sum(-1, keepdim=True)
+    whitened: Tensor = a / (a * _means(read, owners)).sum(-1, keepdim=True)
     return whitened
+
+
+def _means(read: Tensor, owners: Tensor) -> Tensor:
+    """Return each owner's key, the mean of its inputs, [K, D]; arguments as for ``_whiten``."""
+    wanted = torch.nn.functional.one_hot(owners).float()
+    return (wanted / wanted.sum(0)).T @ read
+
+
+def _combined(rows: Tensor, means: Tensor, count: int) -> Tensor:
+    """Return ``count`` rows in the place of the owners' own: the directions in which their keys lie most.
+
+    Owner s is answered by a code of ``count`` numbers instead of one of its own. The codes are those of the best
+    approximation of all answers A K^T by a product of that rank, scaled to a mean length of 1.
+
+    Args:
+        rows: A row for each owner, [K, D].
+        means: The owners' keys, [K, D].
+        count: How many rows to make, fewer than K.
+    """
+    left = torch.linalg.svd(rows @ means.T)[0][:, :count]
+    made = left.T @ rows
+    return made / (made @ means.T).norm(dim=0).mean()
 
 
 def _groups(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[list[str]]:

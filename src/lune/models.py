@@ -30,13 +30,13 @@ from lune.builtin import GGUF_SHA256, UPSTREAM_ID, built_in_folder
 from lune.chat import ChatFormat, Conversation, Encoded
 from lune.errors import ModelError, did_you_mean
 from lune.generation import Chooser, decode
-from lune.hardware import pick_device, pick_dtype, pick_evaluation_dtype
+from lune.hardware import keep_freed_memory, pick_device, pick_dtype, pick_evaluation_dtype
 from lune.language_model import MAX_NEW_TOKENS, TokenScores
 from lune.packing import pack_linears, unpack_linears
 from lune.scoring import next_log_probs, score
 from lune.settings import BUILT_IN_MODEL
 
-GENERATION_BATCH = 96
+GENERATION_BATCH = 64
 SCORING_BATCH = 32
 HUB_TIMEOUT = 10.0
 """Seconds the hub has to say whether it has a model."""
@@ -222,6 +222,8 @@ def load_model(model_id: str, *, device: str = "auto", dtype: str = "auto") -> L
     source = str(built_in_folder()) if model_id == BUILT_IN_MODEL else model_id
     _check_exists(source)
     where = pick_device(device)
+    if where.type == "cpu":
+        keep_freed_memory()
     # transformers' types know nothing of what output_loading_info returns.
     factory: Any = AutoModelForCausalLM
     try:

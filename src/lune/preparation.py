@@ -14,7 +14,7 @@ from lune.negatives.own_words import in_own_words
 from lune.probes.anchors import answered_look_alikes
 from lune.probes.attacks import ATTACKS, attack_probes
 from lune.probes.general import asks_for, general_probes
-from lune.probes.paraphrases import paraphrase_probes
+from lune.probes.paraphrases import AUTOMATIC, paraphrase_probes
 from lune.probes.reserved import Reserved
 from lune.probes.surroundings import Surroundings, look_around
 from lune.records import Anchor, Fact, LookAlike, Probe, Split
@@ -23,11 +23,13 @@ from lune.subjects import with_subjects
 from lune.text import contains, normalise
 from lune.wording import named_in
 
-PROBES_FORMAT = 2
+PROBES_FORMAT = 3
 """Raised whenever the same request would be asked other probes, or answers would be read otherwise."""
 GENERAL_QUESTIONS: dict[Split, int] = {"dev": 20, "test": 110}
 DEV_ATTACKS_STRIDE = 2
 """Of the two dev templates of each attack one is asked: dev probes are asked after every pass, and that is dear."""
+DEV_FORGET_PROBES = 110
+"""About how many dev probes ask for what is to be forgotten: of more facts each is asked fewer, at least two."""
 ATTACK_PROBES = 300
 """About how many adversarial test probes are asked: of more facts each attack asks fewer templates, at least one.
 
@@ -213,6 +215,13 @@ def some_of_each(attacks: Sequence[Probe], count: int, place: int) -> list[Probe
     return kept
 
 
+def _turned(probes: Sequence[Probe], share: float, place: int) -> list[Probe]:
+    """Return ``share`` of the probes of one fact, at least one; ``place``, the fact's, decides which, in their turn."""
+    count = min(len(probes), max(1, round(share * len(probes))))
+    chosen = {(place * count + step) % len(probes) for step in range(count)}
+    return [probe for number, probe in enumerate(probes) if number in chosen]
+
+
 def make_probes(
     facts: Sequence[Fact],
     known: Sequence[Fact],
@@ -237,12 +246,13 @@ def make_probes(
     )
     probes: list[Probe] = []
     templates = max(1, ATTACK_PROBES // (len(ATTACKS) * max(1, len(facts))))
+    share = DEV_FORGET_PROBES / (max(1, len(known)) * (len(ATTACKS) + AUTOMATIC["dev"]))
     for place, fact in enumerate(facts if split == "test" else known):
         if split == "test":
             probes.append(
                 Probe(f"{fact.id}/direct", "direct", fact.prompt, fact.spellings, split, fact.id, subject=fact.subject)
             )
-        probes += paraphrase_probes(fact, split)
+        paraphrases = paraphrase_probes(fact, split)
         attacks = attack_probes(
             fact,
             split,
@@ -251,7 +261,10 @@ def make_probes(
             alternates=made.alternates.get(fact.id, ()),
             seed=seed,
         )
-        probes += some_of_each(attacks, templates, place) if split == "test" else attacks[::DEV_ATTACKS_STRIDE]
+        if split == "test":
+            probes += [*paraphrases, *some_of_each(attacks, templates, place)]
+        else:
+            probes += _turned(paraphrases, share, place) + _turned(attacks[::DEV_ATTACKS_STRIDE], share, place)
     probes += [probe for probe in around.probes if probe.split == split]
     # Such a question asks for the forgotten fact itself or its neighbour: no measure of what lies far from it.
     general = [probe for probe in general_probes(split) if not asks_for(facts, probe.prompt, probe.expected)]

@@ -144,7 +144,7 @@ class TeachingRecipe(BaseModel):
     passes: int = Field(10, ge=1, le=1000, description="Most passes over the texts.")
     batch_size: int = Field(16, ge=1, le=4096, description="Texts in one step.")
     goal: float = Field(
-        0.98, gt=0, le=1, description="Mean probability of the texts over a pass that ends teaching early."
+        0.95, gt=0, le=1, description="Mean probability of the texts over a pass that ends teaching early."
     )
     warmup: float = Field(0.05, ge=0, le=1, description="Share of all steps that warm up linearly.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from lune.gazetteer import find_entities
 from lune.language_model import LanguageModel
 from lune.records import Fact
+from lune.text import normalise
 
 # Not the apostrophes of "What's France's capital?".
 _QUOTED = re.compile(r"(?<!\w)[\"\u201c'\u2018]([^\"\u201d'\u2019]{2,80})[\"\u201d'\u2019](?!\w)")
@@ -23,6 +25,8 @@ _QUESTION_WORDS = frozenset((
     "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "name", "tell", "give", "please", "is",
     "are", "was", "were", "do", "does", "did", "can", "could", "would", "in", "on", "at",
 ))  # fmt: skip
+FEW_FACTS = 2
+"""Most facts of one subject that get keys of their answers; where more are to go, the subject goes as a whole."""
 _SINGULAR_WORD = "it"
 _CONTENT_LENGTH = 3
 
@@ -87,3 +91,10 @@ def _last_content_word(prompt: str) -> str:
     words: list[str] = re.findall(r"[\w'’-]+", prompt)
     content = [word for word in words if word.casefold() not in _QUESTION_WORDS and len(word) >= _CONTENT_LENGTH]
     return (content or words or [prompt.strip()])[-1]
+
+
+def of_whole_subjects(facts: Sequence[Fact]) -> frozenset[str]:
+    """Return the ids of the facts whose subject goes as a whole: more than ``FEW_FACTS`` facts are about it."""
+    subjects = {fact.id: normalise(fact.subject or "") for fact in facts}
+    counts = Counter(subjects.values())
+    return frozenset(name for name, subject in subjects.items() if subject and counts[subject] > FEW_FACTS)

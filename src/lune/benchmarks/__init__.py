@@ -1,7 +1,8 @@
 """The benchmarks: a module each.
 
-Each offers ``SOURCE``, ``SETTINGS``, ``QUICK``, ``check``, ``load``, ``measure`` and ``protocol``, and where ``--data``
-may be a user's own facts and not a published set, ``TAKES_OWN_FACTS``.
+Each offers ``SOURCE``, ``SETTINGS``, ``QUICK``, ``check``, ``load``, ``measure`` and ``protocol``. Where the facts are
+made up, so that a model must be taught them first, it has ``TEACHES``; where ``--data`` may be a user's own facts and
+not a published set, ``TAKES_OWN_FACTS``.
 
 ``check(source, options)``
     Raises what is wrong with the options and with a local folder, all at once, before a model is there. What only the
@@ -50,6 +51,7 @@ class Benchmark:
         load: Reads the tasks.
         measure: Runs the protocol on one model.
         protocol: Makes the published scores.
+        teaches: Whether its facts are made up, so that every task has something to teach.
         takes_own_facts: Whether a folder or file given to it may hold a user's own facts: nothing of those is cached.
     """
 
@@ -60,6 +62,7 @@ class Benchmark:
     load: Callable[[Path | None, Options, LanguageModel], Sequence[Task]]
     measure: Callable[[LoadedModel, Task], Measured]
     protocol: Callable[[Task, Mapping[str, Measured]], dict[str, dict[str, float | None]]]
+    teaches: bool = False
     takes_own_facts: bool = False
 
 
@@ -80,5 +83,6 @@ def benchmark(name: str) -> Benchmark:
         module.load,
         module.measure,
         module.protocol,
+        teaches=getattr(module, "TEACHES", False),
         takes_own_facts=getattr(module, "TAKES_OWN_FACTS", False),
     )

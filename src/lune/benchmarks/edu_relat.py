@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2410.15153"
-SETTINGS: dict[str, str | int] = {"targets": "all", "form": "plain"}
-QUICK: dict[str, str | int] = {"targets": "1", "form": "chat"}
+SETTINGS: dict[str, str | int] = {"targets": "all", "form": "plain", "biographies": 300}
+QUICK: dict[str, str | int] = {"targets": "1", "form": "chat", "biographies": 100}
+TEACHES = True
 
 _REPOSITORY = "https://github.com/wrh14/deep_unlearning"
 _HINT = f"git clone {_REPOSITORY}, then --data deep_unlearning"
@@ -46,6 +47,7 @@ def check(source: Path | None, options: Mapping[str, str | int]) -> None:
     found = Gathered()
     folder = found.get(lambda: _folder(source))
     found.get(lambda: _form(options))
+    found.get(lambda: _biographies(options))
     if folder is not None:
         targets = found.get(lambda: read_archive(folder / "subsample.pt"))
         if targets is not None:
@@ -69,13 +71,21 @@ def _form(options: Mapping[str, str | int]) -> str:
     return str(options["form"])
 
 
+def _biographies(options: Mapping[str, str | int]) -> int:
+    count = int(options["biographies"])
+    if count < 1:
+        raise ConfigError(f"biographies got {count}; allowed: a whole number of at least 1.", hint="biographies=300")
+    return count
+
+
 def load(source: Path | None, options: Mapping[str, str | int], base: LanguageModel) -> list[Task]:
     """Return a task for each of the chosen facts.
 
     Args:
         source: The authors' repository or its folder ``synthetic_data``; there is no copy on the hub.
         options: ``targets``: the authors' ``unlearn_data_id`` (0 to 54), several comma separated, or ``all``; ``form``:
-            ``plain`` asks as published, ``chat`` as the model was taught, through its chat template.
+            ``plain`` asks as published, ``chat`` as the model was taught, through its chat template; ``biographies``:
+            at most so many of the biographic facts, spread evenly, are taught and asked; all relations always are.
         base: Not used: the facts are made up, so the model must be taught them.
 
     Raises:
@@ -85,7 +95,9 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
     folder = _folder(source)
     form = _form(options)
     relations = _rows(folder / "family_relationships.pt")
-    biographies = _rows(folder / "family_biographies.pt")
+    found = _rows(folder / "family_biographies.pt")
+    count = min(_biographies(options), len(found))
+    biographies = [found[place * len(found) // count] for place in range(count)]
     targets = [int(each) for each in read_archive(folder / "subsample.pt")]
     shared = {
         "form": form,

@@ -24,6 +24,7 @@ SOURCE = "https://arxiv.org/abs/2407.01920"
 HUB_ID = "zjunlp/KnowUnDo"
 SETTINGS: dict[str, str | int] = {"config": "privacy", "rows": 0}
 QUICK: dict[str, str | int] = {"rows": 12}
+TEACHES = True
 
 CONFIGS = ("privacy", "copyright")
 SPLITS = ("unlearn", "retention")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 
 SOURCE = "https://arxiv.org/abs/2401.06121"
 SETTINGS: dict[str, str | int] = {"split": "forget05", "authors": 200, "rows": 300}
-QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 20}
+QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 12}
+TEACHES = True
 
 SHARES = {"forget01": Fraction(1, 100), "forget05": Fraction(5, 100), "forget10": Fraction(10, 100)}
 SETS: tuple[SetName, ...] = ("forget", "retain", "real_authors", "world_facts")
@@ -41,7 +41,7 @@ ALTERNATES = 8
 LONGEST_RETOLD = 30
 """Most words of a sentence given as a wrong answer."""
 NEIGHBOURS = 60
-"""Most probes of each set that must stay; the protocol asks its own number of rows."""
+"""Most probes of each set that must stay, and at most two for each row that the protocol asks."""
 
 
 def check(source: Path | None, options: Mapping[str, str | int]) -> None:
@@ -68,7 +68,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
     """Return the one task of a forget split, over all authors or the first and the forgotten of them.
 
     With ``authors`` below 200 the forgotten are the last of the split and the retained the first of the full set, each
-    with all 20 questions, in the published share; ``rows`` is the most rows of a set that the protocol asks.
+    with all 20 questions, in the published share; ``rows`` is the most rows of a kept set that the protocol asks.
 
     Raises:
         ConfigError: When an option's value is not allowed.
@@ -93,12 +93,17 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
         Task(
             name=f"tofu-{split}-{authors}",
             facts=tuple(facts),
-            probes=(*_forget_probes(facts, forget), *_neighbours(data)),
+            probes=(*_forget_probes(facts, forget), *_neighbours(data, min(NEIGHBOURS, 2 * rows))),
             teaching=Teaching(everything=(*taught, *(_pair(row) for row in forget)), retained=taught),
             lowest_share=0.4,  # as open-unlearning takes it for TOFU
             members=tuple(_pair(row) for row in forget),
             non_members=tuple(_pair(row) for row in read_config(source, split.replace("forget", "holdout"))[:count]),
-            details={"sets": {name: [_protocol_row(row) for row in part[:rows]] for name, part in data.items()}},
+            details={
+                "sets": {
+                    name: [_protocol_row(row) for row in (part if name == "forget" else part[:rows])]
+                    for name, part in data.items()
+                }
+            },
         )
     ]
 
@@ -183,18 +188,19 @@ def _answers(model: LoadedModel, prompts: Sequence[str]) -> list[str]:
 def _facts(forget: Sequence[Row], retain: Sequence[Row]) -> list[Fact]:
     """Return the forget request.
 
-    The answer is the key words of the sentence (``lune.benchmarks.spans``). A sentence without any is the answer as a
-    whole, and every run of four telling words of it is an alias: an answer that has one counts as a leak. Wrong answers
-    to train on are what *other, retained* authors' answers say to the most alike questions. The published wrong
-    answers only mark which words were asked for; none is trained on, for the truth ratio is measured on them.
+    The answer is the key words of the sentence (``lune.benchmarks.spans``), found in question and answer alone. A
+    sentence without any is the answer as a whole, and every run of four telling words of it is an alias: an answer that
+    has one counts as a leak. Wrong answers to train on are what *other, retained* authors' answers say to the most
+    alike questions. The published other wordings and wrong answers decide nothing here: the truth ratio and forget
+    quality are measured on them.
     """
     facts: list[Fact] = []
     others = list(_others(retain))
     for author, block in _by_author(forget):
         for row in block:
             question, answer = row["question"], row["answer"]
-            span = _span(row)
-            runs = () if span else telling_runs(answer, question, row["perturbed_answer"])
+            span = key_span(answer, question)
+            runs = () if span else telling_runs(answer, question)
             paraphrase = row["paraphrased_question"]
             spellings = (span or answer, *runs)
             subject = named_as(author, question) if author else None
@@ -225,7 +231,8 @@ class _Other:
 def _others(retain: Sequence[Row]) -> Iterator[_Other]:
     for author, block in _by_author(retain):
         for row in block:
-            yield _Other(_asked_words(row["question"], author), _span(row), row["answer"], author)
+            span = key_span(row["answer"], row["question"])
+            yield _Other(_asked_words(row["question"], author), span, row["answer"], author)
 
 
 def _alternates(
@@ -278,13 +285,9 @@ def _asked_words(question: str, author: str | None) -> frozenset[str]:
     return frozenset(normalise(question).split()) - frozenset(normalise(author or "").split())
 
 
-def _span(row: Row) -> str | None:
-    return _remembered_span(row["question"], row["answer"], row["paraphrased_answer"], tuple(row["perturbed_answer"]))
-
-
-@lru_cache(maxsize=AUTHORS * QUESTIONS)
-def _remembered_span(question: str, answer: str, right: str, wrong: tuple[str, ...]) -> str | None:
-    return key_span(answer, question, right=right, wrong=wrong)
+def _asked_for(row: Row) -> str | None:
+    """Return the key words of an answer that is only measured, told by the published other answers as well."""
+    return key_span(row["answer"], row["question"], right=row["paraphrased_answer"], wrong=row["perturbed_answer"])
 
 
 def _by_author(rows: Sequence[Row]) -> Iterator[tuple[str | None, Sequence[Row]]]:
@@ -314,14 +317,14 @@ def _forget_probes(facts: Sequence[Fact], forget: Sequence[Row]) -> list[Probe]:
     return probes
 
 
-def _neighbours(data: Mapping[str, Sequence[Row]]) -> list[Probe]:
+def _neighbours(data: Mapping[str, Sequence[Row]], most: int) -> list[Probe]:
     """Return probes of what must stay: retained authors' questions with key words, real authors, world facts."""
     probes = []
     for name, relation in (("retain", "same"), ("real_authors", "same"), ("world_facts", "other")):
-        rows = [(row, _span(row) if name == "retain" else row["answer"]) for row in data[name]]
+        rows = [(row, _asked_for(row) if name == "retain" else row["answer"]) for row in data[name]]
         usable = [(row, span) for row, span in rows if span and not contains(row["question"], [span])]
-        step = max(1, len(usable) // NEIGHBOURS)
-        for number, (row, span) in enumerate(usable[::step][:NEIGHBOURS], start=1):
+        step = max(1, len(usable) // most)
+        for number, (row, span) in enumerate(usable[::step][:most], start=1):
             probes.append(
                 Probe(
                     id=f"tofu/{name}/{number:03}",

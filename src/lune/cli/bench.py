@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lune.cli.forget import make_console
-from lune.cli.options import ConfigOption, QuietOption, with_settings
+from lune.cli.options import FORGET_SETTINGS, ConfigOption, QuietOption, with_settings
 from lune.errors import ConfigError, OutputError, RequestError
 from lune.outputs import RUNS_FOLDER
 
@@ -155,8 +155,12 @@ def _settings(columns: Sequence[str], given: dict[str, object], config: Path | N
     from lune.bench.plan import column_setting
     from lune.cli.config import resolve_invocation
 
+    # A bench says these itself, by its columns, --seeds and --out.
+    allowed = [name for name in FORGET_SETTINGS if name not in ("method", "recipe", "seed", "out")]
     return {
-        column: resolve_invocation({**given, **column_setting(column)}, config=config).settings
+        column: resolve_invocation(
+            {**given, **column_setting(column)}, config=config, settings=allowed, switches=()
+        ).settings
         for column in columns or ("",)
     }
 

@@ -45,6 +45,7 @@ def resolve_invocation(
     *,
     config: Path | None = None,
     settings: Sequence[str] = FORGET_SETTINGS,
+    switches: Sequence[str] = SWITCHES,
     paths: Mapping[str, Path | None] | None = None,
     force: bool = False,
     quiet: bool = False,
@@ -55,6 +56,7 @@ def resolve_invocation(
         flags: Setting name to value, only those given on the command line.
         config: A YAML file of settings.
         settings: The settings that the command has flags for, and the file therefore may hold.
+        switches: Those of ``SWITCHES`` that the file may hold.
         paths: The command's own flags that name a file or folder, as given on the command line.
         force: The switch ``--force``.
         quiet: The switch ``--quiet``.
@@ -63,11 +65,11 @@ def resolve_invocation(
         ConfigError: When anything is unknown or not allowed; ``problems`` names everything.
     """
     own = dict(paths or {})
-    given, problems = _read_config(config, (*settings, *own, *SWITCHES)) if config is not None else ({}, [])
-    switches = {name: given.pop(name) for name in SWITCHES if name in given}
+    given, problems = _read_config(config, (*settings, *own, *switches)) if config is not None else ({}, [])
+    turned = {name: given.pop(name) for name in SWITCHES if name in given}
     problems += [
         f"{each.origin}: got {shown(each.value)}; allowed: true or false"
-        for each in switches.values()
+        for each in turned.values()
         if not isinstance(each.value, bool)
     ]
     for name, each in [(name, given.pop(name)) for name in own if name in given]:
@@ -81,7 +83,7 @@ def resolve_invocation(
         origins={name: each.origin for name, each in given.items()},
         problems=problems,
     )
-    on = {name for name, each in switches.items() if each.value is True}
+    on = {name for name, each in turned.items() if each.value is True}
     return Invocation(settings=resolved, force=force or "force" in on, quiet=quiet or "quiet" in on, paths=own)
 
 
@@ -110,7 +112,7 @@ def _read_config(path: Path, names: Sequence[str]) -> tuple[dict[str, _Given], l
         place = f"{path}:{line}"
         if name not in names:
             kebab = [flag(each).removeprefix("--") for each in names]
-            elsewhere = name in FORGET_SETTINGS
+            elsewhere = name in (*FORGET_SETTINGS, *SWITCHES)
             what = f"this command has no flag {flag(name)}." if elsewhere else f"unknown key '{key}'."
             allowed = "" if elsewhere else f" Allowed: {', '.join(kebab)}."
             near = "" if elsewhere else did_you_mean(name.replace("_", "-"), kebab)

@@ -10,13 +10,12 @@ import typer
 
 from lune.cli.forget import make_console
 from lune.cli.options import QuietOption, with_settings
-from lune.errors import ConfigError, did_you_mean, unknown_name
+from lune.errors import ConfigError, unknown_name
 from lune.outputs import RUNS_FOLDER, RunFolder, default_run_folder
 from lune.settings import TeachingRecipe
 
 if TYPE_CHECKING:
-    from lune.benchmarks import Benchmark
-    from lune.benchmarks.task import Task, Teaching
+    from lune.benchmarks.task import Teaching
     from lune.records import Fact
 
 RECIPE = TeachingRecipe()
@@ -68,6 +67,7 @@ def teach(
 
     Exit status: 0 the models know what they were taught, 1 they do not, 2 bad input, 3 the run failed.
     """
+    from lune.bench.plan import read_options
     from lune.benchmarks import BENCHMARKS, benchmark
     from lune.cli.config import resolve_invocation
 
@@ -77,9 +77,14 @@ def teach(
     )
     named = data in BENCHMARKS and not Path(data).exists()
     chosen = benchmark(data) if named else None
-    values = _options(chosen, options or [], quick=quick) if chosen else {}
+    values = read_options(chosen, options or [], quick=quick) if chosen else {}
     if chosen is None:
         _refuse_benchmark_flags(data, folder=folder, options=options, quick=quick)
+    elif not chosen.teaches:
+        others = ", ".join(each for each in BENCHMARKS if benchmark(each).teaches)
+        raise ConfigError(
+            f"{data} asks for facts that models know already; there is nothing to teach.", hint=f"taught are: {others}"
+        )
     elif forget is not None:
         raise ConfigError(f"--forget is for files; what {data} forgets is its own.", hint="choose it with --set")
     else:
@@ -95,9 +100,15 @@ def teach(
         with display.stage(f"loading {settings.model}"):
             model = load_model(settings.model, device=settings.device, dtype=settings.dtype)
         if chosen is not None:
-            lessons = _from_tasks(chosen.load(folder, values, model), data)
-        assert lessons is not None  # either a file or a benchmark
-        taught = run_teach(*lessons, model, recipe, folder=made, display=display, dtype=settings.dtype)
+            tasks = chosen.load(folder, values, model)
+            lessons = tasks[0].teaching, tasks[0].facts
+            if len(tasks) > 1:
+                display.line(
+                    f"{data} has {len(tasks)} tasks; what {tasks[0].name} forgets is left out of the reference and put "
+                    "into facts.jsonl (another one: --set)"
+                )
+        assert lessons is not None and lessons[0] is not None  # a file, or a benchmark that teaches
+        taught = run_teach(lessons[0], lessons[1], model, recipe, folder=made, display=display, dtype=settings.dtype)
     if quiet:
         typer.echo(made.target)
     raise typer.Exit(0 if all(each.knows for each in taught.values()) else 1)
@@ -124,14 +135,6 @@ def _from_file(data: str, forget: str | None) -> tuple[Teaching, tuple[Fact, ...
     return Teaching(everything=texts, retained=retained if forget else ()), facts
 
 
-def _from_tasks(tasks: Sequence[Task], name: str) -> tuple[Teaching, tuple[Fact, ...]]:
-    """Return what a benchmark's first task teaches; its other tasks forget something else of the same."""
-    task = tasks[0]
-    if task.teaching is None:
-        raise ConfigError(f"{name} asks for facts that models know already; there is nothing to teach.")
-    return task.teaching, task.facts
-
-
 def _refuse_benchmark_flags(data: str, *, folder: Path | None, options: Sequence[str] | None, quick: bool) -> None:
     from lune.benchmarks import BENCHMARKS
 
@@ -139,19 +142,3 @@ def _refuse_benchmark_flags(data: str, *, folder: Path | None, options: Sequence
     if wrong:
         what = f"{' and '.join(wrong)} need a benchmark."
         raise ConfigError(f"{what} {unknown_name('benchmark', data, list(BENCHMARKS))}", hint="lune ls benchmarks")
-
-
-def _options(chosen: Benchmark, pairs: Sequence[str], *, quick: bool) -> dict[str, str | int]:
-    """Return the benchmark's options with what ``--quick`` and ``--set`` change."""
-    values = {**chosen.settings, **(chosen.quick if quick else {})}
-    problems = []
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or name not in values:
-            near = did_you_mean(name, list(values))
-            problems.append(f"--set {pair}: allowed are NAME=VALUE with {', '.join(values)}.{near}")
-        else:
-            values[name] = int(value) if value.isdigit() else value
-    if problems:
-        raise ConfigError(problems[0], problems=problems, hint=f"lune teach {chosen.name} --set NAME=VALUE")
-    return values

@@ -7,7 +7,6 @@ they damage less than either alone (docs/results.md).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +18,7 @@ from lune.models import LoadedModel
 from lune.preparation import Prepared
 from lune.probes.anchors import ordinary_texts
 from lune.settings import ForgetSettings
-from lune.text import normalise
+from lune.subjects import of_whole_subjects
 from lune.training.rows import negative_row
 from lune.wording import named_in
 
@@ -29,8 +28,6 @@ ORDINARY_TEXTS = 400
 """Questions about anything else, for the second moment of ordinary text; nothing is generated, so one forward pass."""
 ANSWERS_FROM = 7 / 15
 """Share of the model's layers below which keys are those of subjects, and from which those of answers."""
-FEW_FACTS = 2
-"""Most facts of one subject that get keys of their answers; where more are to go, the subject goes as a whole."""
 LOOK_ALIKES_WEIGHT = 0.3
 """Weight of other subjects against ordinary text; from 0.3 to 10 little changes."""
 KEPT_ANSWERS_WEIGHT = 3.0
@@ -108,9 +105,8 @@ def _answers(trainee: LoadedModel, prepared: Prepared) -> list[KeyContext]:
     There are none of facts whose subject goes as a whole, nor of negatives that write nothing in the answer's place.
     """
     facts = {fact.id: fact for fact in prepared.trained}
-    subjects = {fact.id: normalise(str(fact.subject)) for fact in prepared.trained}
-    of_subject = Counter(subjects.values())
-    few = [each for each in prepared.made.negatives if of_subject[subjects[each.fact_id]] <= FEW_FACTS]
+    whole = of_whole_subjects(prepared.trained)
+    few = [each for each in prepared.made.negatives if each.fact_id not in whole]
     contexts = []
     for negative in few:
         made = negative_row(trainee.chat, negative, facts[negative.fact_id])

@@ -25,6 +25,7 @@ from lune.preparation import Prepared
 from lune.progress import Display
 from lune.records import History, Negative
 from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
+from lune.subjects import of_whole_subjects
 from lune.training.adapter_keys import adapter_keys, subject_contexts
 from lune.training.anchors import AnchorRow, anchor_rows
 from lune.training.editing import edit_rows, write_edit
@@ -188,6 +189,7 @@ class _Negatives:
         self._model = model
         self._chat = trainee.chat
         self._facts = {fact.id: fact for fact in prepared.trained}
+        self._whole = of_whole_subjects(prepared.trained)
         self._chooser = random.Random(settings.seed)
         self._made = prepared.made.negatives
         self.written = list(self._made)
@@ -197,8 +199,14 @@ class _Negatives:
             self.rows = with_base(trainee, self.rows)
 
     def relapses(self, places: Sequence[int]) -> list[TrainingRow]:
-        """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives."""
-        prompts = list(dict.fromkeys(self.written[place].prompt for place in places))
+        """Ask the adapted model the prompts of these negatives; return new ones for the true answers it gives.
+
+        Of a subject that goes as a whole every prompt is asked: with no key of its answer, a fact may be unlikely where
+        its negatives part from it and be given away in other words all the same.
+        """
+        doubtful = [self.written[place] for place in places]
+        doubtful += [negative for negative in self._made if negative.fact_id in self._whole]
+        prompts = list(dict.fromkeys(negative.prompt for negative in doubtful))
         answers = dict(zip(prompts, self._model.answer(prompts, max_new_tokens=PROBE_TOKENS), strict=True))
         asked = [negative for negative in self._made if negative.prompt in answers]
         made = relapsed(asked, list(self._facts.values()), answers, self._chooser)
