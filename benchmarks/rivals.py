@@ -33,7 +33,7 @@ from benchmarks.measures import Clock, PeakMemory, StepTimes, take_first_steps
 from benchmarks.plan import BATCH, DOCUMENTED, STEP_PASSES, WARM_UP_PASSES
 from lune import adapters
 from lune.chat import ChatFormat
-from lune.hardware import pick_device
+from lune.hardware import keep_freed_memory, pick_device
 from lune.models import LoadedModel, load_model
 from lune.packing import pack_linears, unpack_linears
 from lune.preparation import Prepared
@@ -69,7 +69,11 @@ def _trl() -> Any:
 
 
 def load_plain(source: str) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Return a model as transformers loads it, its weights read from the disk to the last page, and its tokenizer."""
+    """Return a model as transformers loads it, its weights read from the disk to the last page, and its tokenizer.
+
+    The allocator is set as this project sets it, for every arm and figure: the judge of the time to forget does so too.
+    """
+    keep_freed_memory()
     factory: Any = AutoModelForCausalLM
     model = factory.from_pretrained(source)
     for parameter in model.parameters():

@@ -471,21 +471,16 @@ def test_a_folder_of_another_layout_is_named_with_what_is_missing_and_what_is_wa
 
 
 @pytest.mark.parametrize(
-    ("line", "flag"),
-    [
-        ("seed: 3", "--seed"),
-        ("recipe: lune-paper", "--recipe"),
-        ("out: there", "--out"),
-        ("quiet: true", "--quiet"),
-    ],
+    ("line", "key"),
+    [("seed: 3", "seed"), ("recipe: lune-paper", "recipe"), ("out: there", "out"), ("quiet: true", "quiet")],
 )
 def test_a_file_of_settings_holds_nothing_that_a_bench_decides_itself(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, flag: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, key: str
 ) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(f"passes: 2\n{line}\n")
     assert main(["bench", "world", "--config", str(settings), "--model", "no/such-model"]) == 2
-    assert f"settings.yaml:2: this command has no flag {flag}." in " ".join(capsys.readouterr().err.split())
+    assert f"settings.yaml:2: this command takes no '{key}' from a file." in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_bench_folder_of_other_options_is_refused_before_the_model(

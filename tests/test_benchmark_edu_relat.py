@@ -126,10 +126,10 @@ def test_probes_keep_apart_what_must_go_what_may_go_and_what_must_stay(family: P
     assert len(neighbours) == 2 + len(NAMES)
 
 
-def test_of_the_biographies_a_share_spread_evenly_is_taught_and_asked(family: Path, tiny_model: LoadedModel) -> None:
+def test_of_the_biographies_the_first_ones_are_taught_and_asked(family: Path, tiny_model: LoadedModel) -> None:
     [task] = EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "1", "biographies": 2}, tiny_model)
     assert task.teaching is not None
-    asked = [f"Where was {name} born?" for name in (NAMES[0], NAMES[2])]
+    asked = [f"Where was {name} born?" for name in NAMES[:2]]
     assert [prompt for prompt, _ in task.teaching.everything[len(EDGES) :]] == asked
     assert [prompt for prompt, _ in task.details["biographies"]] == asked
     assert [probe.prompt for probe in task.probes if "biography" in probe.id] == asked
@@ -142,7 +142,7 @@ def test_wrong_options_are_refused(family: Path, tiny_model: LoadedModel) -> Non
         EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "0,2,x", "form": "plain"}, tiny_model)
     with pytest.raises(ConfigError, match="form must be plain or chat"):
         EDU_RELAT.load(family, {**EDU_RELAT.settings, "targets": "0", "form": "poem"}, tiny_model)
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="from 1 to 300"):
         EDU_RELAT.load(family, {**EDU_RELAT.settings, "biographies": 0}, tiny_model)
     (family / "synthetic_data" / "subsample.pt").unlink()
     with pytest.raises(RequestError, match=r"there is no subsample\.pt"):

@@ -71,7 +71,7 @@ def test_one_ordinary_word_of_a_long_answer_tells_nothing() -> None:
     assert key_span("People praise its plants.", "Why is Ilse praised?", right=right, wrong=wrong) == "plants"
 
 
-def test_telling_runs_go_beyond_the_prompt_and_the_wrong_answers() -> None:
+def test_telling_runs_go_beyond_the_prompt() -> None:
     answer = "Ilse writes calm sentences about damp gardens."
     assert telling_runs(answer, "How does Ilse write?") == (
         "Ilse writes calm sentences",
@@ -80,9 +80,6 @@ def test_telling_runs_go_beyond_the_prompt_and_the_wrong_answers() -> None:
         "sentences about damp gardens",
     )
     assert telling_runs(answer, "How does Ilse write calm sentences?") == ("sentences about damp gardens",)
-    assert "sentences about damp gardens" not in telling_runs(
-        answer, "How does Ilse write?", ["She makes loud sentences about damp gardens."]
-    )
     assert telling_runs("Yes, it is.", "Is it?") == ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from math import exp
 from pathlib import Path
@@ -152,6 +153,20 @@ def test_probes_ask_for_the_forgotten_and_for_all_three_sets_that_stay(folder: P
     assert (len(kinds["direct"]), len(kinds["paraphrase"])) == (20, 20)
     assert {probe.id.split("/")[1] for probe in kinds["neighbour"]} == {"retain", "real_authors", "world_facts"}
     assert not any(name(59) in probe.prompt for probe in kinds["neighbour"])
+
+
+def test_the_published_other_answers_decide_nothing_in_the_request(folder: Path, tmp_path: Path) -> None:
+    asked = load(folder)
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    place = other / "forget05_perturbed.json"
+    rows = [json.loads(line) for line in place.read_text().splitlines()]
+    for number, each in enumerate(rows):
+        each["paraphrased_answer"] = f"In short, number {number}."
+        each["perturbed_answer"] = [each["answer"], f"In short, {number} or so."]
+    place.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    changed = load(other)
+    assert changed.facts == asked.facts
+    assert changed.details["sets"]["forget"] != asked.details["sets"]["forget"]
 
 
 def test_the_protocol_asks_all_that_is_forgotten_and_at_most_the_given_rows_of_each_kept_set(folder: Path) -> None:

@@ -245,12 +245,12 @@ def test_flags_win_over_the_file_the_file_over_the_recipe_the_recipe_over_the_de
 @pytest.mark.parametrize(
     ("command", "key", "message"),
     [
-        ("negatives facts.jsonl", "anchors: 3", "this command has no flag --anchors."),
-        ("negatives facts.jsonl", "rank: 3", "this command has no flag --rank."),
+        ("negatives facts.jsonl", "anchors: 3", "this command takes no 'anchors' from a file."),
+        ("negatives facts.jsonl", "rank: 3", "this command takes no 'rank' from a file."),
         ("negatives facts.jsonl", "outt: a", "unknown key 'outt'. Did you mean: out?"),
         ("negatives facts.jsonl", "out: 3", "out: got 3; allowed: a path"),
-        ("demo", "model: m", "this command has no flag --model."),
-        ("evaluate m", "recipe: lune", "this command has no flag --recipe."),
+        ("demo", "model: m", "this command takes no 'model' from a file."),
+        ("evaluate m", "recipe: lune", "this command takes no 'recipe' from a file."),
         ("evaluate m", "probs: a.jsonl", "unknown key 'probs'. Did you mean: probes?"),
     ],
 )

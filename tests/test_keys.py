@@ -138,6 +138,8 @@ def test_more_owners_than_rows_share_them_and_are_answered_all_the_same(
     monkeypatch.setattr(keys, "MOST_ROWS", 3 / alone.shape[1])
     shared = whitened_keys(tiny_model, [KeySet([name], contexts, others)], texts)[name].double()
     assert alone.shape[0] == 4 and shared.shape[0] == 3
+    own = whitened_keys(tiny_model, [KeySet([name], contexts, others, shared=False)], texts)[name].double()
+    assert torch.equal(own, alone), "an edit needs a row for each"
     codes = shared @ at(contexts).T  # [3, 4]
     assert float(codes.norm(dim=0).mean()) == pytest.approx(1, abs=1e-3)
     assert float(codes.norm(dim=0).min()) > 3 * float((shared @ at(others).T).norm(dim=0).mean())

@@ -245,11 +245,12 @@ def test_freed_memory_is_kept_where_the_c_library_can_be_told_and_nothing_is_cal
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[tuple[int, int]] = []
+    most = 2**40
 
     class Library:
         def mallopt(self, name: int, value: int) -> int:
             told.append((name, value))
-            return 1
+            return int(value <= most)
 
     monkeypatch.setattr("lune.hardware.ctypes.CDLL", lambda _: Library())
     monkeypatch.setattr("lune.hardware.platform.libc_ver", lambda: ("", ""))
@@ -257,7 +258,15 @@ def test_freed_memory_is_kept_where_the_c_library_can_be_told_and_nothing_is_cal
     assert told == []
     monkeypatch.setattr("lune.hardware.platform.libc_ver", lambda: ("glibc", "2.36"))
     hardware.keep_freed_memory()
-    assert {name for name, _ in told} == {-1, -3}, "M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h"
+    assert [name for name, _ in told] == [-3, -1], "M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h"
+    most = 2**25
+    told.clear()
+    hardware.keep_freed_memory()
+    assert [name for name, _ in told] == [-3, -3, -1], "what is refused is asked for in a smaller size"
+    most = 0
+    told.clear()
+    hardware.keep_freed_memory()
+    assert {name for name, _ in told} == {-3}, "no trimming without the other"
 
 
 # The built-in model.

@@ -69,7 +69,7 @@ def test_of_many_facts_each_is_asked_fewer_dev_probes_in_turn_and_at_least_two(t
 
     def asked(count: int) -> list[list[Probe]]:
         facts = [
-            fact(f"f{place:02}", f"What is the capital of Land{place}?", f"City{place}", subject=f"Land{place}")
+            Fact(f"f{place:02}", f"What is the capital of Land{place}?", f"City{place}", subject=f"Land{place}")
             for place in range(count)
         ]
         made = NegativeSet([], [], {})

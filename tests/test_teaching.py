@@ -241,7 +241,7 @@ def test_too_little_teaching_is_said_and_gives_another_status(
         (["tofu", "--set", "autors=20"], "Did you mean: authors?"),
         (["tofu", "--set", "authors"], "--set authors: allowed: key=value"),
         (["tofu", "--set", "authors=many"], "allowed: a whole number"),
-        (["world"], "nothing to teach. hint: taught are: edu-relat, knowundo, tofu"),
+        (["world"], "nothing to teach. next: taught are: edu-relat, knowundo, tofu"),
         (["rwku", "--data", "no-folder"], "nothing to teach"),
         (["facts.jsonl", "--passes", "0"], "--passes"),
     ],

@@ -224,7 +224,7 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("training/lean_lora", "test_training_forward"): (
         ("gradient.T @ inner).mul_(context.scale)", "gradient.T @ inner)"),
         ("by_x.addcmul_(by_inner @ down, mask)", "by_x.add_(by_inner @ down)"),
-        ("1 / (1 - share)", "1 / (1 + share)"),
+        ("mul_(1 / (1 - share))", "mul_(1 / (1 + share))"),
     ),
     ("training/pace", "test_pace"): (
         ("self._told[place] < self._release} - self._rested", "self._told[place] < self._release}"),

@@ -128,8 +128,8 @@ def shortest_window(config: Any) -> float:
 class _RoomyLayer(DynamicLayer):
     """Keys and values of one layer, written in place while there is room.
 
-    transformers' own layer copies everything written so far for every new token. Not for training: what is written in
-    place has no gradient.
+    transformers' own layer copies everything written so far for every new token. Not for training: a later write would
+    spoil what is remembered for the gradient.
     """
 
     def __init__(self, room: int) -> None:
@@ -178,16 +178,17 @@ class _RoomyLayer(DynamicLayer):
 def prefix_cache(model: Any, batch: Batch, *, config: Any, room: int = 0) -> DynamicCache:
     """Run the shared prefix once and return its keys and values repeated for every row.
 
-    Gradients flow through it, so a trained adapter sees the prefix exactly as without sharing.
+    Without room gradients flow through it, so a trained adapter sees the prefix exactly as without sharing.
 
     Args:
         model: The model.
         batch: Its prefix may be empty.
         config: The model's configuration.
-        room: How many tokens will be written one by one after the rows; with room no gradient flows.
+        room: For how many tokens there is to be room after the rows, to write them one by one; without gradients only.
     """
     cache = DynamicCache(config=config)
     if room:
+        assert not torch.is_grad_enabled()
         # A layer of another kind, such as one with a sliding window, stays as it is.
         cache.layers = [_RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     if len(batch.prefix):

@@ -12,6 +12,8 @@ from lune.batching import Batch, batches, last_positions, prefix_cache, within_w
 from lune.chat import Encoded
 
 Tensor = torch.Tensor
+ROOM = 32
+"""Tokens of an answer for which there is room at a time: most rows have ended by then."""
 
 
 class Chooser:
@@ -78,7 +80,7 @@ def _decode_batch(
     ended: Callable[[list[int]], bool],
 ) -> list[list[int]]:
     batch = within_window(batch, model.config, more=max_new_tokens)
-    cache = prefix_cache(model, batch, config=model.config, room=max_new_tokens)
+    cache = prefix_cache(model, batch, config=model.config, room=min(max_new_tokens, ROOM))
     written: list[list[int]] = [[] for _ in batch.order]
     alive = list(range(len(written)))
     ids, mask, positions = batch.ids, batch.full_mask, batch.positions

@@ -17,7 +17,7 @@ from lune.errors import ConfigError
 BFLOAT16_MACOS = 14
 """First macOS whose GPU kernels compute in bfloat16."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of malloc.h
-_LARGEST_KEPT = 2**30
+_LARGEST_KEPT, _LARGEST_KEPT_BEFORE = 2**30, 2**25
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,13 @@ def _cpu_name() -> str:
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next allocation, where that can be told: glibc.
 
-    By default it hands large blocks back to the system and gets them anew, page by page, for every batch: on two cores
-    a tenth of the time of training and a fifth of that of answering and scoring.
+    By default it hands large blocks back to the system and gets them anew, page by page, for every batch.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
-        libc.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
+        # Older ones (before about 2.35) refuse more than 32 MB; the trim threshold alone would make matters worse.
+        if any(libc.mallopt(_MMAP_THRESHOLD, size) for size in (_LARGEST_KEPT, _LARGEST_KEPT_BEFORE)):
+            libc.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -56,12 +56,14 @@ class KeySet:
         contexts: Where each owner is read; its key is the mean over its contexts.
         others: Where others are read that must not be mistaken for the owners: they lie closest to the keys.
         weight: Weight of the others' second moment beside that of ordinary text.
+        shared: Whether more than ``MOST_ROWS`` D owners share rows.
     """
 
     modules: Sequence[str]
     contexts: Sequence[KeyContext]
     others: Sequence[KeyContext] = ()
     weight: float = 1.0
+    shared: bool = True
 
 
 def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | None:
@@ -87,7 +89,7 @@ def key_context(loaded: LoadedModel, subject: str, prompt: str) -> KeyContext | 
 def whitened_keys(loaded: LoadedModel, sets: Sequence[KeySet], texts: Sequence[Encoded]) -> dict[str, Tensor]:
     """Return the down-projection A [K, D] of each module, one row an owner in order of first appearance.
 
-    More than ``MOST_ROWS`` D owners share as many rows: the principal directions of their keys.
+    In a set that is ``shared`` more than ``MOST_ROWS`` D owners share as many rows (``_combined``).
 
     Args:
         loaded: The base model.
@@ -122,7 +124,7 @@ def _keys_of(
             moment = moment + keys.weight * apart.T @ apart / len(apart)
         result[name] = _whiten(contexts, places, moment, RIDGE * diagonal)
         most = int(MOST_ROWS * contexts.shape[1])
-        if len(owners) > most:
+        if keys.shared and len(owners) > most:
             result[name] = _combined(result[name], _means(contexts, places), most)
     return result
 
@@ -181,7 +183,8 @@ def _combined(rows: Tensor, means: Tensor, count: int) -> Tensor:
     """
     left = torch.linalg.svd(rows @ means.T)[0][:, :count]
     made = left.T @ rows
-    return made / (made @ means.T).norm(dim=0).mean()
+    scaled: Tensor = made / (made @ means.T).norm(dim=0).mean()
+    return scaled
 
 
 def _groups(loaded: LoadedModel, modules: Sequence[str]) -> Iterator[list[str]]:

@@ -85,7 +85,12 @@ class ForgetSettings(BaseModel):
         pattern=r"^(all|auto|top:[1-9]\d*|\d+-\d+)$",
         description="Decoder layers adapted: all, auto, top:K or A-B (zero-based, inclusive).",
     )
-    rank: int = Field(16, ge=1, le=4096, description="LoRA rank; keyed adapters take one row per key instead.")
+    rank: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="LoRA rank; keyed adapters take one row per key, up to a quarter of the input's width.",
+    )
     alpha: float = Field(
         16.0,
         gt=0,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from lune.models import LoadedModel
 
 SOURCE = "https://arxiv.org/abs/2410.15153"
-SETTINGS: dict[str, str | int] = {"targets": "all", "form": "plain", "biographies": 300}
+BIOGRAPHIES = 300
+SETTINGS: dict[str, str | int] = {"targets": "all", "form": "plain", "biographies": BIOGRAPHIES}
 QUICK: dict[str, str | int] = {"targets": "1", "form": "chat", "biographies": 100}
 TEACHES = True
 
@@ -73,8 +74,9 @@ def _form(options: Mapping[str, str | int]) -> str:
 
 def _biographies(options: Mapping[str, str | int]) -> int:
     count = int(options["biographies"])
-    if count < 1:
-        raise ConfigError(f"biographies got {count}; allowed: a whole number of at least 1.", hint="biographies=300")
+    if not 1 <= count <= BIOGRAPHIES:
+        allowed = f"a whole number from 1 to {BIOGRAPHIES}"
+        raise ConfigError(f"biographies got {count}; allowed: {allowed}.", hint=f"biographies={BIOGRAPHIES}")
     return count
 
 
@@ -85,7 +87,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
         source: The authors' repository or its folder ``synthetic_data``; there is no copy on the hub.
         options: ``targets``: the authors' ``unlearn_data_id`` (0 to 54), several comma separated, or ``all``; ``form``:
             ``plain`` asks as published, ``chat`` as the model was taught, through its chat template; ``biographies``:
-            at most so many of the biographic facts, spread evenly, are taught and asked; all relations always are.
+            how many of the biographic facts, the first ones, are taught and asked; all relations always are.
         base: Not used: the facts are made up, so the model must be taught them.
 
     Raises:
@@ -95,9 +97,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
     folder = _folder(source)
     form = _form(options)
     relations = _rows(folder / "family_relationships.pt")
-    found = _rows(folder / "family_biographies.pt")
-    count = min(_biographies(options), len(found))
-    biographies = [found[place * len(found) // count] for place in range(count)]
+    biographies = _rows(folder / "family_biographies.pt")[: _biographies(options)]
     targets = [int(each) for each in read_archive(folder / "subsample.pt")]
     shared = {
         "form": form,

@@ -59,11 +59,11 @@ def key_span(answer: str, prompt: str, *, right: str | None = None, wrong: Seque
     return next(iter(shaped), None)
 
 
-def telling_runs(answer: str, prompt: str, wrong: Sequence[str] = ()) -> tuple[str, ...]:
+def telling_runs(answer: str, prompt: str) -> tuple[str, ...]:
     """Return every run of four words of ``answer`` that could not be said without knowing it.
 
-    Each has at least two content words that the prompt does not have, and stands in no wrong answer. Empty where
-    nothing in the answer goes beyond the prompt.
+    Each has at least two content words that the prompt does not have. Empty where nothing in the answer goes beyond the
+    prompt.
     """
     words = answer.split()
     asked = set(normalise(prompt).split())
@@ -71,7 +71,7 @@ def telling_runs(answer: str, prompt: str, wrong: Sequence[str] = ()) -> tuple[s
     for start in range(len(words) - RUN_WORDS + 1):
         run = " ".join(words[start : start + RUN_WORDS]).strip(" .,;:!?\"'“”")
         new = [word for word in normalise(run).split() if word not in asked and word not in _FUNCTION_WORDS]
-        if len(new) > 1 and not any(contains(other, [run]) for other in wrong):
+        if len(new) > 1:
             runs.append(run)
     return tuple(dict.fromkeys(runs))
 

@@ -55,7 +55,7 @@ def resolve_invocation(
     Args:
         flags: Setting name to value, only those given on the command line.
         config: A YAML file of settings.
-        settings: The settings that the command has flags for, and the file therefore may hold.
+        settings: The settings that the file may hold.
         switches: Those of ``SWITCHES`` that the file may hold.
         paths: The command's own flags that name a file or folder, as given on the command line.
         force: The switch ``--force``.
@@ -113,7 +113,7 @@ def _read_config(path: Path, names: Sequence[str]) -> tuple[dict[str, _Given], l
         if name not in names:
             kebab = [flag(each).removeprefix("--") for each in names]
             elsewhere = name in (*FORGET_SETTINGS, *SWITCHES)
-            what = f"this command has no flag {flag(name)}." if elsewhere else f"unknown key '{key}'."
+            what = f"this command takes no '{key}' from a file." if elsewhere else f"unknown key '{key}'."
             allowed = "" if elsewhere else f" Allowed: {', '.join(kebab)}."
             near = "" if elsewhere else did_you_mean(name.replace("_", "-"), kebab)
             problems.append(f"{place}: {what}{near or allowed}")

@@ -89,7 +89,7 @@ def teach(
         raise ConfigError(f"--forget is for files; what {data} forgets is its own.", hint="choose it with --set")
     else:
         chosen.check(folder, values)
-    lessons = None if chosen else _from_file(data, forget)
+    lessons: tuple[Teaching | None, tuple[Fact, ...]] | None = None if chosen else _from_file(data, forget)
     default = RUNS_FOLDER / f"taught-{data if named else default_run_folder(data).name}"
     with RunFolder(out, default=default) as made:
         from lune.models import load_model

@@ -65,6 +65,7 @@ def adapter_keys(
             subjects,
             [each for each in others if each],
             LOOK_ALIKES_WEIGHT,
+            shared=not subjects_alone,  # an edit solves for one column a subject
         ),
         KeySet(
             adapters.down_projections(trainee.model, above),
