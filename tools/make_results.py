@@ -53,11 +53,17 @@ general questions went (the reference lost 19). The membership attacks still tel
 as surely as before: the words that were asked for are gone, the rest of the sentence stays likely (`forget_probability`
 0.54, the reference's is 0.05). Its forget quality is no evidence, over 20 answers not even the model before differs
 from the reference (p = 0.17). [Where every fact had a key of its
-answer](../results/other/tofu-keys-of-answers.json), and [where one had](../results/other/tofu-one-key-of-an-answer.json),
-are earlier versions, on a request written with the benchmark's evaluation files.
+answer](../results/other/tofu-keys-of-answers.json) and [where one
+had](../results/other/tofu-one-key-of-an-answer.json) are earlier versions, on a request written with the benchmark's
+evaluation files.
 
-Figures over few facts say little: of RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact. In RWKU
-the request holds what the benchmark measures with ([benchmarks.md](benchmarks.md#choices-the-papers-leave-open)).
+On KnowUnDo, where several facts share a person, no neighbour is lost, but 4 of 11 facts are still given and attacks
+draw out more than with the paper's recipe (APR 0.60 against 0.74); seeking relapses in every prompt did not help there,
+and [with a key of its answer for each fact](../results/other/knowundo-keys-of-answers.json) an earlier version kept 3.
+
+Figures over few facts say little: of RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact, which
+the reference gives as well though it was never taught it. In RWKU the request holds what the benchmark measures with
+([benchmarks.md](benchmarks.md#choices-the-papers-leave-open)).
 """
 OWN_BENCHMARK = "world"
 CHOICES = tuple(Path("other") / f"choice-{name}.json" for name in ("of-keys", "on-world", "on-tofu"))
