@@ -210,8 +210,8 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("mean = (p * log_p).sum(-1)", "mean = log_p.mean(-1)"),
     ),
     ("preparation", "test_preparation"): (
-        ("(place + step) % len(probes)", "step % len(probes)"),
-        ("(place * count + step) % len(probes)", "step % len(probes)"),
+        ("(start + step) % len(probes)", "step % len(probes)"),
+        ("place * count", "place"),
     ),
     ("subjects", "test_keys"): (("> FEW_FACTS", ">= FEW_FACTS"),),
     ("training/adapter_keys", "test_keys"): (

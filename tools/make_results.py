@@ -43,8 +43,9 @@ before](../results/other/demo-before-packed-rows.json)). No command makes these 
 `world` (three seeds), TOFU, KnowUnDo and EDU-RELAT (one seed each) are of the present default. RWKU was made before
 relapses were sought in every prompt of a subject that goes as a whole, and before of many facts fewer dev probes were
 asked; of its 16 facts the model knows one. TOFU's bench ran alone on two threads, with empty caches: 20.8 minutes from
-the command to the table, so **TOFU misses the 20 minutes that a quick setting may take by 47 seconds**. The others ran
-on one thread beside another program and took less; the sums below the tables are of the cells and of the teaching.
+the command to the table ([all times](../results/other/bench-times.json)), so **TOFU misses the 20 minutes that a quick
+setting may take by 47 seconds**. The others ran on one thread beside another program and took less; the sums below the
+tables are of the cells and of the teaching.
 
 **What is not reached.** On `world` three neighbours in four stay, and 0.94 of the general questions; lost are above
 all the same questions about other things where the answer is a number (the atomic number) or a form of a word (the

@@ -209,17 +209,14 @@ def some_of_each(attacks: Sequence[Probe], count: int, place: int) -> list[Probe
     """
     kept = []
     for _, group in groupby(attacks, key=lambda probe: probe.attack):
-        probes = list(group)
-        turned = {(place + step) % len(probes) for step in range(min(count, len(probes)))}
-        kept += [probe for number, probe in enumerate(probes) if number in turned]
+        kept += _in_turn(list(group), count, place)
     return kept
 
 
-def _turned(probes: Sequence[Probe], share: float, place: int) -> list[Probe]:
-    """Return ``share`` of the probes of one fact, at least one; ``place``, the fact's, decides which, in their turn."""
-    count = min(len(probes), max(1, round(share * len(probes))))
-    chosen = {(place * count + step) % len(probes) for step in range(count)}
-    return [probe for number, probe in enumerate(probes) if number in chosen]
+def _in_turn(probes: Sequence[Probe], count: int, start: int) -> list[Probe]:
+    """Return ``count`` of the probes, those from ``start`` on and around, in their order; all where there are fewer."""
+    turned = {(start + step) % len(probes) for step in range(min(count, len(probes)))}
+    return [probe for number, probe in enumerate(probes) if number in turned]
 
 
 def make_probes(
@@ -264,7 +261,9 @@ def make_probes(
         if split == "test":
             probes += [*paraphrases, *some_of_each(attacks, templates, place)]
         else:
-            probes += _turned(paraphrases, share, place) + _turned(attacks[::DEV_ATTACKS_STRIDE], share, place)
+            for group in (paraphrases, attacks[::DEV_ATTACKS_STRIDE]):
+                count = max(1, round(share * len(group)))
+                probes += _in_turn(group, count, place * count)
     probes += [probe for probe in around.probes if probe.split == split]
     # Such a question asks for the forgotten fact itself or its neighbour: no measure of what lies far from it.
     general = [probe for probe in general_probes(split) if not asks_for(facts, probe.prompt, probe.expected)]
