@@ -36,6 +36,15 @@ def test_gradients_flow_through_packed_maps(network: nn.Sequential) -> None:
     assert inputs.grad.abs().sum() > 0
 
 
+def test_a_map_that_trains_again_takes_the_plain_path_and_follows_its_weights(network: nn.Sequential) -> None:
+    pack_linears(network)
+    first, inputs = network[0], torch.ones(2, 24)
+    first.weight.requires_grad_(True)
+    result = first(inputs)
+    (gradient,) = torch.autograd.grad(result.sum(), [first.weight])
+    torch.testing.assert_close(gradient, torch.full_like(gradient, 2.0))
+
+
 def test_a_copy_that_is_unpacked_follows_its_own_weights(network: nn.Sequential) -> None:
     pack_linears(network)
     twin = copy.deepcopy(network)

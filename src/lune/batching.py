@@ -7,6 +7,7 @@ what follows.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -207,6 +208,13 @@ def response_logits(model: Any, batch: Batch, *, config: Any) -> tuple[Tensor, T
     """
     batch = within_window(batch, config)
     cache = prefix_cache(model, batch, config=config)
+    return _logits_of_responses(model, batch, cache, batch.full_mask, batch.positions)
+
+
+def _logits_of_responses(
+    model: Any, batch: Batch, cache: DynamicCache, mask: Tensor, positions: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run a batch after what is in the cache, as ``response_logits`` does; ``mask`` is over both, [B, P + S]."""
     longest = int(batch.responses.max())
     # Rows end together, so the last `longest` targets hold every response token; a row's own are its last ones.
     targets = batch.ids[:, -longest:]
@@ -215,14 +223,68 @@ def response_logits(model: Any, batch: Batch, *, config: Any) -> tuple[Tensor, T
     with _head_at(model, wanted):
         output = model(
             input_ids=batch.ids,
-            attention_mask=batch.full_mask,
-            position_ids=batch.positions,
+            attention_mask=mask,
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=last_positions(batch.ids.shape[1], longest + 1, batch.ids.device),
         )
     rows = torch.arange(len(batch.ids), device=batch.ids.device)[:, None].expand_as(wanted)
     return output.logits[0], targets[wanted], rows[wanted]
+
+
+@dataclass(frozen=True)
+class PromptsRun:
+    """Prompts that were run once, all but their last token, for the many responses to each of them.
+
+    Attributes:
+        cache: Their keys and values.
+        mask: 1 where the cache holds a real token, [prompts, C].
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+
+
+@torch.no_grad()
+def run_prompts(model: Any, prompts: Sequence[Sequence[int]], *, pad_id: int, config: Any) -> PromptsRun:
+    """Run prompts of at least two tokens, without their last, which predicts the first token of a response."""
+    rows = [Encoded(tuple(prompt[:-1]), ()) for prompt in prompts]
+    batch = make_batch(rows, list(range(len(rows))), pad_id, model.device)
+    cache = prefix_cache(model, batch, config=config)
+    model(
+        input_ids=batch.ids,
+        attention_mask=batch.full_mask,
+        position_ids=batch.positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=last_positions(batch.ids.shape[1], 1, batch.ids.device),
+    )
+    return PromptsRun(cache, batch.full_mask)
+
+
+@torch.no_grad()
+def logits_after_prompts(
+    model: Any, run: PromptsRun, owners: Sequence[int], rows: Sequence[Encoded], *, pad_id: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what ``response_logits`` returns for rows whose prompts were run.
+
+    Args:
+        model: The model.
+        run: The prompts.
+        owners: Which of them each row has.
+        rows: Prompts and responses.
+        pad_id: Fills the left of short rows.
+    """
+    tails = [Encoded(row.prompt[-1:], row.response) for row in rows]
+    batch = make_batch(tails, list(range(len(rows))), pad_id, model.device, share=False)
+    chosen = torch.tensor(owners, device=model.device)
+    cache = copy.copy(run.cache)
+    cache.layers = [copy.copy(layer) for layer in cache.layers]
+    cache.batch_select_indices(chosen)  # makes new tensors, so the prompts' own stay for the next rows
+    before = run.mask[chosen]
+    positions = batch.positions + before.sum(dim=1, keepdim=True)
+    return _logits_of_responses(model, batch, cache, torch.cat([before, batch.mask], dim=1), positions)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ PACKED_ROWS = 128
 def pack_linears(model: nn.Module) -> None:
     """Make every frozen float32 linear map of ``model`` answer by oneDNN, in place, where that is possible.
 
-    Nothing changes for gradients: with gradients enabled the plain path is taken. Where torch has no such kernels
-    nothing is packed.
+    Nothing changes for gradients: what needs one takes the plain path. Where torch has no such kernels nothing is
+    packed.
     """
     linears = [module for module in model.modules() if type(module) is nn.Linear and _packable(module)]
     needed = sum(module.weight.numel() * 4 for module in linears)
@@ -61,7 +61,7 @@ def _pack(module: nn.Linear) -> None:
     plain = type(module).forward
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and (inputs.requires_grad or module.weight.requires_grad):
             return plain(module, inputs)
         result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, packed, module.bias, "none", [], "")
         return result

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SOURCE = "https://arxiv.org/abs/2401.06121"
 SETTINGS: dict[str, str | int] = {"split": "forget05", "authors": 200, "rows": 300}
-QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 12}
+QUICK: dict[str, str | int] = {"split": "forget10", "authors": 10, "rows": 10}
 TEACHES = True
 
 SHARES = {"forget01": Fraction(1, 100), "forget05": Fraction(5, 100), "forget10": Fraction(10, 100)}
