@@ -217,6 +217,12 @@ def test_a_cell_is_a_run_folder_with_what_the_protocol_measured(out: Path) -> No
     assert not (out / "capitals-2" / "before" / "seed-0" / "adapter").exists()
 
 
+def test_only_cells_in_which_something_was_to_be_forgotten_are_judged(out: Path) -> None:
+    verdicts = {name: record(out / "capitals-2" / name / "seed-0")["verdict"] for name in ("before", "reference")}
+    assert verdicts == {"before": None, "reference": None}
+    assert record(out / "capitals-2" / "lune" / "seed-0")["verdict"]
+
+
 def test_before_is_the_target_and_the_reference_never_knew(out: Path) -> None:
     before, reference = (record(out / "capitals-2" / name / "seed-0")["metrics"] for name in ("before", "reference"))
     assert before["after"] == before["before"]

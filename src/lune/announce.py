@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from lune.metrics import Scores
 from lune.preparation import Prepared
 from lune.progress import Display, shown_scores
+from lune.records import EarlierScores
 from lune.settings import ForgetSettings
 from lune.training.session import Trained
 from lune.verdict import Verdict
@@ -75,6 +77,7 @@ def say_verdict(
     model_id: str,
     seconds: float,
     with_neighbours: int,
+    earlier: Sequence[EarlierScores] = (),
 ) -> None:
     """Say the verdict, its scores and reasons, and what to type next."""
 
@@ -99,6 +102,9 @@ def say_verdict(
         drawn_out = "" if worst is None else f"; some attack draws out {round(known * (1 - worst))} of {known} facts"
         display.line(f"  {shown('USR in other wordings', after['paraphrase_usr'])}{drawn_out}")
         display.line(f"  neighbours: {with_neighbours} of {known} facts have some")
+    for each in earlier:
+        told = (shown("USR", each.usr), shown("neighbours", each.gur_neighbour))
+        display.line(f"  earlier request {each.folder}: {'  '.join(told)}")
     if known and after["mia"]:
         aucs = ", ".join(shown(name, scores["auc"]) for name, scores in after["mia"].items())
         display.line(f"  Membership inference after, AUC (0.5: no trace; it does not decide the verdict): {aucs}")

@@ -22,6 +22,7 @@ from typing import Any, Self
 from lune.errors import LuneError, OutputError
 
 RUNS_FOLDER = Path("runs")
+ADAPTER, ADAPTER_CONFIG = "adapter", "adapter_config.json"
 RUN_RECORD = "run.json"  # what makes a folder a run folder, and so one that --force may replace
 
 _REFUSALS = {

@@ -15,6 +15,7 @@ from rich.console import Console
 from lune import adapters
 from lune.announce import say_prepared, say_trained, say_verdict
 from lune.benchmarks.cell import Cell
+from lune.earlier import EarlierRun, read_earlier
 from lune.evaluation import (
     RememberedAnswers,
     Texts,
@@ -43,10 +44,11 @@ from lune.outputs import (
 from lune.preparation import Prepared, make_negatives, prepare
 from lune.probes.surroundings import look_around
 from lune.progress import Display
-from lune.records import Answered, Fact
+from lune.records import Answered, EarlierScores, Fact
 from lune.report import write_report
 from lune.run_record import probe_row, run_record
 from lune.settings import ForgetSettings, resolve
+from lune.stacking import Standing, ask_earlier, attach_both, products_of, stand_on
 from lune.subjects import with_subjects
 from lune.training.session import Trained, train_adapter
 from lune.verdict import judge
@@ -115,15 +117,17 @@ def run_forget(
     """
     began = time.perf_counter()
     free_space_check(folder.path, SPACE_FOR_RECORDS_MB)
+    earlier = read_earlier(settings.after, settings.model) if settings.after else None
     kind = cell.model.device if cell else pick_device(settings.device)
     # Before the model is loaded: of several processes each has a graphics card of its own to load it onto.
     accelerator = Accelerator(cpu=kind.type == "cpu")
     device = accelerator.device if accelerator.device.type == kind.type else kind
     display = Display(console) if cell is None else cell.display
     display = display if accelerator.is_main_process else Display(None)
+    standing = None
     if cell is None:
-        with display.stage(f"loading {settings.model}"):
-            model = load_model(settings.model, device=str(device), dtype=settings.dtype)
+        with display.stage(f"loading {settings.model}{f' with what {earlier.folder} forgot' if earlier else ''}"):
+            model, standing = _load(settings, str(device), earlier)
     else:
         model = cell.model
     timings = {"load": time.perf_counter() - began}
@@ -138,7 +142,15 @@ def run_forget(
         timings=timings,
         began=began,
         cell=cell,
+        standing=standing,
     )
+
+
+def _load(settings: ForgetSettings, device: str, earlier: EarlierRun | None) -> tuple[LoadedModel, Standing | None]:
+    if earlier is None:
+        return load_model(settings.model, device=device, dtype=settings.dtype), None
+    # In float32 the sum of weights and adapter answers as weights with the adapter beside them do.
+    return stand_on(load_model(settings.model, device=device, dtype="float32"), earlier)
 
 
 def _run(
@@ -153,6 +165,7 @@ def _run(
     timings: dict[str, float],
     began: float,
     cell: Cell | None,
+    standing: Standing | None,
 ) -> RunOutcome:
     precision = pick_dtype(settings.dtype, model.device)
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
@@ -186,20 +199,23 @@ def _run(
         if cell and trained.outcome.interrupted:
             raise KeyboardInterrupt
         checks["adapter_matrices_moved"] = trained.moved
-    start = time.perf_counter()
+    start, earlier = time.perf_counter(), []
     if trained or shipped is not model:
         reloading = "reloading the adapter from disk, " if trained else ""
         with display.stage(f"{reloading}asking every test probe"):
             if trained:
-                shipped, checks["reloaded_same_answers"] = _save_and_reload(model, prepared, folder.path / "adapter")
+                shipped, checks["reloaded_same_answers"] = _save_and_reload(
+                    model, prepared, folder.path / "adapter", standing
+                )
             after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts, lowest=lowest)
+            earlier = ask_earlier(shipped, standing.run) if standing else []
         if trained:
             display.line(f"adapter read back from disk: {checks['reloaded_same_answers']} answers the same")
     timings["evaluate"] += time.perf_counter() - start
     rows = answered(prepared.test, prepared.before, after)
     known_ids = {fact.id for fact in prepared.known}
     metrics = summarise(rows, known_ids, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
-    measured = _Measured(rows, metrics, trained, shipped, checks)
+    measured = _Measured(rows, metrics, trained, shipped, checks, earlier)
     return _conclude(
         measured,
         prepared,
@@ -218,13 +234,14 @@ def _run(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a run did and found: answers, scores, how training went, the model as it ships, and the checks of it."""
+    """What a run did and found: answers, scores, training, the shipped model, its checks, and earlier requests."""
 
     rows: list[Answered]
     metrics: Summary
     trained: Trained | None
     shipped: LoadedModel
     checks: dict[str, str]
+    earlier: list[EarlierScores]
 
 
 def _conclude(
@@ -248,7 +265,12 @@ def _conclude(
         {row.probe.fact_id for row in measured.rows if row.probe.kind == "neighbour" and row.correct_before} & known_ids
     )
     verdict = judge(
-        metrics["before"], metrics["after"], len(prepared.known), len(prepared.facts), with_neighbours=covered
+        metrics["before"],
+        metrics["after"],
+        len(prepared.known),
+        len(prepared.facts),
+        with_neighbours=covered,
+        earlier=measured.earlier,
     )
     timings["total"] = time.perf_counter() - began
     record = run_record(
@@ -263,6 +285,7 @@ def _conclude(
         checks=measured.checks,
         timings=timings,
         own_members=bool(cell and cell.task.non_members),
+        earlier=measured.earlier,
     )
     target = folder.target
     if cell:
@@ -287,6 +310,7 @@ def _conclude(
         model_id=model.id,
         seconds=timings["total"],
         with_neighbours=covered,
+        earlier=measured.earlier,
     )
     return RunOutcome(verdict.word, target, metrics)
 
@@ -299,17 +323,26 @@ def _precisions(hardware: Hardware, model: LoadedModel) -> str:
     return f"{replace(hardware, dtype=f'trained in {hardware.dtype}').in_words()}, answers in {answers}"
 
 
-def _save_and_reload(model: LoadedModel, prepared: Prepared, folder: Path) -> tuple[LoadedModel, str]:
+def _save_and_reload(
+    model: LoadedModel, prepared: Prepared, folder: Path, standing: Standing | None
+) -> tuple[LoadedModel, str]:
     """Write the adapter, load it back onto the bare base model, and compare answers.
+
+    Where it stands on an earlier one, both are written as one.
 
     Raises:
         RunError: When the reloaded adapter answers differently from the trained one.
     """
     prompts = [fact.prompt for fact in prepared.facts] + [probe.prompt for probe in prepared.dev][:RELOAD_PROBES]
     expected = model.answer(prompts)
-    adapters.save(model.model, folder)
-    adapters.detach(model)
-    shipped = adapters.reload(model, folder)
+    if standing is None:
+        base = model
+    else:
+        base = attach_both(standing, products_of(model.model))
+        adapters.detach(model)
+    adapters.save(base.model, folder)
+    adapters.detach(base)
+    shipped = adapters.reload(base, folder)
     return shipped, adapters.check_same(expected, shipped.answer(prompts))
 
 

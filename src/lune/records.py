@@ -172,3 +172,22 @@ class History:
     """What happened during training, one row a step or evaluation."""
 
     rows: list[dict[str, float | int | str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EarlierScores:
+    """What is left of an earlier request after a later one.
+
+    Attributes:
+        folder: The earlier run's folder, as it was given then.
+        facts: Facts that the model knew before that request; None where the folder is gone.
+        usr: Share of them that the plain question does not bring out now.
+        paraphrase_usr: The same for other wordings.
+        gur_neighbour: Share of the neighbours that the model knew before that request and has right now.
+    """
+
+    folder: str
+    facts: int | None = None
+    usr: float | None = None
+    paraphrase_usr: float | None = None
+    gur_neighbour: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from lune.hardware import describe, peak_memory_mb
 from lune.metrics import Summary
 from lune.models import LoadedModel
 from lune.preparation import Prepared
-from lune.records import Answered
+from lune.records import Answered, EarlierScores
 from lune.settings import ForgetSettings
 from lune.training.session import Trained
 from lune.verdict import DEFAULT_THRESHOLDS, Verdict
@@ -44,10 +44,12 @@ def run_record(
     checks: Mapping[str, str],
     timings: Mapping[str, float],
     own_members: bool = False,
+    earlier: Sequence[EarlierScores] = (),
 ) -> dict[str, Any]:
     """Return the content of run.json (its keys are a contract; docs/architecture.md).
 
-    ``own_members`` says that the texts of the membership attacks came with a benchmark.
+    ``own_members`` says that the texts of the membership attacks came with a benchmark; ``earlier`` is what became of
+    the requests that this one stands on.
     """
     known = {fact.id for fact in prepared.known}
     hardware = describe(model.device, model.dtype).as_dict()
@@ -82,6 +84,7 @@ def run_record(
         },
         "training": _training(trained),
         "metrics": metrics,
+        "earlier_requests": [asdict(scores) for scores in earlier],
         "verdict": verdict.word,
         "verdict_reasons": list(verdict.reasons),
         "thresholds": asdict(DEFAULT_THRESHOLDS),

@@ -56,6 +56,9 @@ class ForgetSettings(BaseModel):
     out: Path | None = Field(
         None, description="Run folder to make; runs/REQUEST-NAME when not given, with -2, -3 ... where taken."
     )
+    after: Path | None = Field(
+        None, description="Run folder of an earlier request: its facts stay forgotten, the new adapter holds both."
+    )
     method: str = Field("lune", description="Training objective; `lune ls methods` lists them.")
     recipe: Literal["lune", "lune-paper"] = Field(
         "lune", description="Named set of defaults for all below; methods other than lune go with lune-paper."

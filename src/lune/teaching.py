@@ -33,7 +33,7 @@ from lune.settings import TeachingRecipe
 from lune.training.lessons import Row, learn
 
 RECORD = "teaching.json"
-MOST_ASKED = 400
+MOST_ASKED = 100
 """How many of the taught texts are asked back, spread evenly; more say the same."""
 ENOUGH = 0.9
 """ROUGE-L recall from which a model counts as knowing what it was taught."""

@@ -7,9 +7,11 @@ A model that was broken is DAMAGED even when it forgot, because gibberish passes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from lune.records import EarlierScores
 
 Word = Literal["FORGOTTEN", "PARTLY", "DAMAGED", "NOT KNOWN BEFORE"]
 
@@ -61,6 +63,7 @@ def judge(
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     *,
     with_neighbours: int | None = None,
+    earlier: Sequence[EarlierScores] = (),
 ) -> Verdict:
     """Return the verdict.
 
@@ -76,6 +79,7 @@ def judge(
         total: Number of facts of the request.
         thresholds: What to compare with.
         with_neighbours: Number of known facts with a neighbour that counts; told where it is not all of them.
+        earlier: What is left of earlier requests. What one of them had forgotten must not come back.
     """
     if known == 0:
         asked = "the one fact" if total == 1 else f"the {total} facts"
@@ -85,6 +89,10 @@ def judge(
             "USR, the share of known facts no longer given to the plain question,", "usr", metrics_after, thresholds.usr
         ),
         _at_least("APR, the share of adversarial prompts that fail,", "apr", metrics_after, thresholds.apr),
+        *(
+            _at_least(f"USR of the earlier request {each.folder}", "usr", vars(each), thresholds.usr)
+            for each in earlier
+        ),
     )
     neighbours = _at_least(
         "The share of neighbouring facts kept",

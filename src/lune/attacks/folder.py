@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lune.errors import RequestError
-from lune.outputs import RUN_RECORD
+from lune.outputs import ADAPTER, ADAPTER_CONFIG, RUN_RECORD
 from lune.records import Fact, Neighbour
 from lune.report.folder import Row, items, mapping, read_run_folder, text
 from lune.report.wording import count_of
 
-ADAPTER = "adapter"
-ADAPTER_CONFIG = "adapter_config.json"
 RESULTS = "attacks.json"
 
 

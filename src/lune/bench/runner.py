@@ -232,7 +232,9 @@ class _Bench:
             cells.write_protocol(folder, measured)
             taught = {"target": target.teaching, "reference": instead.teaching if instead else None}
             own = {"seed": place.seed, "teaching": taught, "protocol_seconds": seconds}
-            return {"bench": {**self.identity(place), **own}}
+            # Where nothing was to be forgotten there is nothing to judge.
+            judged: dict[str, Any] = {"verdict": None, "verdict_reasons": []} if instead else {}
+            return {"bench": {**self.identity(place), **own}, **judged}
 
         began = time.perf_counter()
         head = f"[{self.total - len(waiting)} of {self.total}] {place}"

@@ -156,7 +156,7 @@ def _settings(columns: Sequence[str], given: dict[str, object], config: Path | N
     from lune.cli.config import resolve_invocation
 
     # A bench says these itself, by its columns, --seeds and --out.
-    allowed = [name for name in FORGET_SETTINGS if name not in ("method", "recipe", "seed", "out")]
+    allowed = [name for name in FORGET_SETTINGS if name not in ("method", "recipe", "seed", "out", "after")]
     return {
         column: resolve_invocation(
             {**given, **column_setting(column)}, config=config, settings=allowed, switches=()

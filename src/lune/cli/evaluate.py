@@ -10,9 +10,7 @@ import typer
 from lune.cli.forget import make_console
 from lune.cli.options import ConfigOption, QuietOption, with_settings
 from lune.errors import ConfigError, ModelError
-from lune.outputs import check_output_file
-
-ADAPTER_CONFIG = "adapter_config.json"
+from lune.outputs import ADAPTER, ADAPTER_CONFIG, check_output_file
 
 AdapterOption = Annotated[
     Path | None, typer.Option("--adapter", metavar="DIR", help="A PEFT adapter to put on the model.")
@@ -93,7 +91,7 @@ def check_adapter(adapter: Path) -> None:
     """Raise ModelError when ``adapter`` is not the folder of a PEFT adapter."""
     if (adapter / ADAPTER_CONFIG).is_file():
         return
-    inside = adapter / "adapter"
+    inside = adapter / ADAPTER
     if (inside / ADAPTER_CONFIG).is_file():
         raise ModelError(f"{adapter} is a run folder, not an adapter.", hint=f"--adapter {inside}")
     what = f"has no {ADAPTER_CONFIG}" if adapter.is_dir() else "is not a folder"

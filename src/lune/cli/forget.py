@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lune.cli.options import FORGET_SETTINGS, ConfigOption, QuietOption, RequestArgument, with_settings
+from lune.earlier import read_earlier
 from lune.outputs import RunFolder, default_run_folder
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def run_in_folder(
         quiet: Print only the run folder.
         command: The command line, for the run's record.
     """
+    if settings.after:
+        read_earlier(settings.after, settings.model)
     with RunFolder(settings.out, default=default, force=force) as folder:
         from lune.pipeline import run_forget
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lune.records import Negative, Rejected
+from lune.records import EarlierScores, Negative, Rejected
 from lune.report.answers import Answer, fact_ids_unknown, read_answers
 from lune.report.attacks import AttackRow, attack_rows
 from lune.report.folder import Row, StoredRun, items, mapping, number, text
@@ -118,6 +118,7 @@ class ReportContent:
     membership: tuple[MembershipScore, ...]
     attacks: tuple[AttackScore, ...]
     further: tuple[AttackRow, ...]
+    earlier: tuple[EarlierScores, ...]
     facts: tuple[FactSummary, ...]
     facts_known: int | None
     facts_total: int | None
@@ -167,6 +168,7 @@ def build_content(folder: StoredRun) -> ReportContent:
         membership=_membership(mapping(before.get("mia")), mapping(after.get("mia"))),
         attacks=_attacks(before, after, answers),
         further=attack_rows(folder.attacks),
+        earlier=tuple(_earlier(mapping(each)) for each in items(run.get("earlier_requests"))),
         facts=tuple(_fact_summary(mapping(fact), answers) for fact in items(facts.get("list"))),
         facts_known=None if known is None else int(known),
         facts_total=None if total is None else int(total),
@@ -199,6 +201,12 @@ def _headline(run: Row, model: str, known: float | None, total: float | None, *,
         ("Made", show_time(text(run.get("created")))),
     ]
     return tuple((name, value) for name, value in pairs if value)
+
+
+def _earlier(row: Row) -> EarlierScores:
+    facts = number(row.get("facts"))
+    scores = (number(row.get(name)) for name in ("usr", "paraphrase_usr", "gur_neighbour"))
+    return EarlierScores(text(row.get("folder")), None if facts is None else int(facts), *scores)
 
 
 def _interval(metrics: Row, key: str) -> tuple[float, float] | None:

@@ -52,6 +52,8 @@ def render_html(content: ReportContent) -> str:
         threats=threats(wording.THREATS, content.further) if content.unlearned else (),
         notice=wording.CONTENT_NOTICE,
         chance_band=wording.CHANCE_BAND,
+        earlier_note=wording.EARLIER_NOTE,
+        earlier_headings=wording.EARLIER_HEADINGS,
     )
 
 

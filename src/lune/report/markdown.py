@@ -12,6 +12,8 @@ from lune.report.content import ReportContent, Score
 from lune.report.wording import (
     CHANCE_BAND,
     CONTENT_NOTICE,
+    EARLIER_HEADINGS,
+    EARLIER_NOTE,
     MISSING,
     THREATS,
     count_of,
@@ -33,6 +35,7 @@ def render_markdown(content: ReportContent) -> str:
     lines += _bullets(content.reasons)
     lines += _scores(content)
     lines += _membership(content)
+    lines += _earlier(content)
     lines += _facts(content)
     lines += _attacks(content)
     lines += _further(content)
@@ -85,6 +88,20 @@ def _membership(content: ReportContent) -> list[str]:
     note = f"AUC 0.5 is a coin toss (called so within {CHANCE_BAND}). Below it is over-unlearning, not success."
     note = note if content.unlearned else "AUC 0.5 is a coin toss."
     return ["", "## Membership inference", "", note, *_table(("Attack", "AUC before", "AUC after", "Reading"), rows)]
+
+
+def _earlier(content: ReportContent) -> list[str]:
+    if not content.earlier:
+        return []
+    rows = [
+        (
+            each.folder,
+            MISSING if each.facts is None else str(each.facts),
+            *map(show_score, (each.usr, each.paraphrase_usr, each.gur_neighbour)),
+        )
+        for each in content.earlier
+    ]
+    return ["", "## Earlier requests", "", EARLIER_NOTE, *_table(("Run", *EARLIER_HEADINGS), rows)]
 
 
 def _facts(content: ReportContent) -> list[str]:

@@ -37,6 +37,11 @@ NOT_UNLEARNED = {
         "look like, so there is no verdict.",
     ),
 }
+EARLIER_NOTE = (
+    "This adapter also holds what these earlier requests forgot. Their own probes were asked again, with this adapter "
+    "on; what counts is what the model knew before each of them."
+)
+EARLIER_HEADINGS = ("Known facts", "USR now", "USR in other wordings now", "Neighbours kept now")
 NO_VERDICT_MEANING = "The run record holds no verdict that this report knows; read the scores below."
 # The tone picks a colour and a mark; the verdict's own words always stand beside them.
 VERDICT_TONES = {"FORGOTTEN": "good", "PARTLY": "warn", "DAMAGED": "bad", "NOT KNOWN BEFORE": "warn"}
