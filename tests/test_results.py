@@ -58,3 +58,42 @@ def test_a_benchmarks_texts_are_not_stored() -> None:
     assert make_results._without_data(attacked)["attacks"][0]["facts"] == [
         {"id": "a", "known": True, "leaked_after": True}
     ]
+
+
+def _record(layers: str, *, earlier: list[dict[str, object]], usr: float = 1.0) -> dict[str, object]:
+    after = {"usr": usr, "paraphrase_usr": 0.9, "apr": 0.8, "gur_neighbour": 0.7, "gur_general": 0.6}
+    after["gur_neighbour_by_relation"] = {"same": 0.75}  # type: ignore[assignment]
+    return {
+        "command": f"lune forget demo.jsonl --layers {layers}",
+        "settings": {"layers": layers},
+        "training": {"layers": [2, 3], "trained_parameters": 1234, "seconds_in_steps": 20.4, "adapter_rank": 7},
+        "timings_s": {"train": 70.6, "total": 99.6},
+        "verdict": "PARTLY",
+        "metrics": {"after": after},
+        "facts": {"list": [{"prompt": "What is the capital of France?"}]},
+        "earlier_requests": earlier,
+    }
+
+
+def _write(folder: Path, record: dict[str, object]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_runs_with_other_layers_make_a_table(tmp_path: Path) -> None:
+    assert make_results.layers_section(tmp_path) == []
+    _write(tmp_path / "layers" / "two", _record("2-3", earlier=[]))
+    lines = make_results.layers_section(tmp_path)
+    assert "| 2-3 | 2-3 | 1,234 | PARTLY | 1.000 | 0.900 | 0.800 | 0.700 | 0.750 | n/a | 0.600 | 20 | 71 |" in lines
+    assert "$ lune forget demo.jsonl --layers 2-3" in lines
+
+
+def test_requests_one_after_another_make_a_table_that_says_what_is_left_of_the_first(tmp_path: Path) -> None:
+    assert make_results.sequence_section(tmp_path) == []
+    _write(tmp_path / "sequence" / "01", _record("auto", earlier=[]))
+    then = [{"folder": "01", "usr": 0.5, "gur_neighbour": 0.25}]
+    _write(tmp_path / "sequence" / "02", _record("auto", earlier=then))
+    first, second = make_results.sequence_section(tmp_path)[-9:-7]
+    asked = "What is the capital of France? | PARTLY | 1.000 | 0.800 | 0.600"
+    assert first == f"| 1 | {asked} | 1.000 | 1.000 | 0.700 | 7 | 100 |"
+    assert second == f"| 2 | {asked} | 0.750 | 0.500 | 0.250 | 7 | 100 |"

@@ -20,6 +20,7 @@ from lune.bench.cells import cell_folders
 from lune.bench.results import read_cell, read_cells, rows
 from lune.bench.table import markdown
 from lune.outputs import RUN_RECORD, write_json
+from result_sections import layers_section, sequence_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -104,6 +105,7 @@ def results_page(results: Path = RESULTS) -> str:
     elif not benches:
         parts.append("No run is stored here yet: run `make results`.")
     parts += benches
+    parts += ["\n".join(section) for section in (layers_section(results), sequence_section(results)) if section]
     parts += [_choice_section(path, results) for path in CHOICES if (results / path).is_file()]
     return "\n".join(parts).rstrip() + "\n"
 

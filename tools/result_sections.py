@@ -1,0 +1,86 @@
+"""Sections of the results page that are made from several runs of one question: which layers, how many requests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+LAYERS, SEQUENCE = "layers", "sequence"
+
+
+def layers_section(results: Path) -> list[str]:
+    """Return the table of runs of one request that differ in their layers; empty without any."""
+    records = _records(results / LAYERS)
+    if not records:
+        return []
+    records.sort(key=lambda record: (-_layers(record), record["settings"]["layers"]))
+    lines = [
+        "## Which layers",
+        "",
+        "The demo's facts, the default recipe, with other `--layers`. Seconds: one thread beside another program,",
+        "in steps alone, and in the whole training stage with keys, anchors and dev evaluations.",
+        "",
+        "| `--layers` | layers | trained numbers | verdict | USR | paraphrases | APR | gur_neighbour | same relation "
+        "| other relations | gur_general | s in steps | s of training |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for record in records:
+        after, training = record["metrics"]["after"], record["training"]
+        by_relation = after["gur_neighbour_by_relation"]
+        scores = [after[name] for name in ("usr", "paraphrase_usr", "apr", "gur_neighbour")]
+        scores += [by_relation.get("same"), by_relation.get("other"), after["gur_general"]]
+        lines.append(
+            f"| {record['settings']['layers']} | {training['layers'][0]}-{training['layers'][-1]} "
+            f"| {training['trained_parameters']:,} | {record['verdict']} | {' | '.join(map(_shown, scores))} "
+            f"| {training['seconds_in_steps']:.0f} | {record['timings_s']['train']:.0f} |"
+        )
+    return [*lines, "", "Rebuilt by:", "", *_commands(records), ""]
+
+
+def sequence_section(results: Path) -> list[str]:
+    """Return the table of requests that were forgotten one after another; empty without any."""
+    records = _records(results / SEQUENCE)
+    if not records:
+        return []
+    lines = [
+        "## Requests one after another",
+        "",
+        "One held-out fact of `world` a request, each after the one before (`--after`), all with the same given",
+        "neighbours. *Now* is after that request: USR over all facts that were to go so far, the first request's own,",
+        "and the share of the neighbours that the bare model knew.",
+        "",
+        "| request | fact | verdict | own USR | own APR | gur_general | USR of all, now | USR of the first, now "
+        "| neighbours, now | rank | s |",
+        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for number, record in enumerate(records, start=1):
+        after, earlier = record["metrics"]["after"], record["earlier_requests"]
+        each = [row["usr"] for row in earlier] + [after["usr"]]
+        known = [usr for usr in each if usr is not None]
+        first = earlier[0] if earlier else {"usr": after["usr"], "gur_neighbour": after["gur_neighbour"]}
+        mean = sum(known) / len(known) if known else None
+        scores = [after["usr"], after["apr"], after["gur_general"], mean, first["usr"], first["gur_neighbour"]]
+        training = record["training"]
+        lines.append(
+            f"| {number} | {record['facts']['list'][0]['prompt']} | {record['verdict']} "
+            f"| {' | '.join(map(_shown, scores))} | {training['adapter_rank'] if training else '-'} "
+            f"| {record['timings_s']['total']:.0f} |"
+        )
+    return [*lines, "", "Rebuilt by:", "", "```console", "$ python tools/sequence.py", "```", ""]
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/run.json"))]
+
+
+def _layers(record: dict[str, Any]) -> int:
+    return len(record["training"]["layers"])
+
+
+def _commands(records: list[dict[str, Any]]) -> list[str]:
+    return ["```console", *(f"$ {record['command']}" for record in records), "```"]
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
