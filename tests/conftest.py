@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from command_line import FACT
 from lune import answer_store, preparation
 from lune.models import LoadedModel, load_model
 from lune.probes import surroundings
@@ -56,3 +57,13 @@ def _generator_unmoved() -> Iterator[None]:
     """Leave torch's global random state as it was, so that no test depends on those before it."""
     with torch.random.fork_rng(devices=[]):
         yield
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder that has one good request, with help texts 80 columns wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("LUNE_DEBUG", raising=False)
+    (tmp_path / "facts.jsonl").write_text(json.dumps(FACT) + "\n")

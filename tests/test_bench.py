@@ -15,79 +15,31 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from capitals_benchmark import CAPITALS_BENCHMARK, FORGOTTEN, NEIGHBOURS, load, measure
 from lune import teaching
 from lune.bench.plan import Plan, column_setting, read_options
 from lune.bench.runner import run_bench
 from lune.bench.table import FILES, write_table
-from lune.benchmarks import BENCHMARKS, Benchmark, benchmark
-from lune.benchmarks.task import Task, Teaching
+from lune.benchmarks import BENCHMARKS, benchmark
+from lune.benchmarks.task import Task
 from lune.cli import main
 from lune.errors import ConfigError, RunError
 from lune.models import LoadedModel, load_model
 from lune.outputs import RunFolder
 from lune.pipeline import run_forget
 from lune.progress import Display
-from lune.records import Probe
 from lune.settings import resolve
-from lune.text import contains
-from tiny import CAPITALS, fact, make_model, question
+from tiny import CAPITALS, make_model, question
 
 FORGETS = {
     "anchors": 12, "adapter": "lora", "layers": "all", "learning_rate": 0.01, "passes": 1, "batch_size": 16,
     "dtype": "float32", "device": "cpu", "early_stop": False,
 }  # fmt: skip
-FORGOTTEN = ("France", "Japan")
-NEIGHBOURS = ("Italy", "Greece", "Norway")
 CELLS = [
     f"capitals-2/{column}/seed-{seed}" for column in ("before", "lune", "lune-paper", "reference") for seed in (0, 1)
 ]
 
 pytestmark = pytest.mark.usefixtures("only_taught")
-
-
-# A made-up benchmark of the contract's shape.
-
-
-def check(source: Path | None, options: Mapping[str, str | int]) -> None:
-    assert source is None
-
-
-def load(source: Path | None, options: Mapping[str, str | int], base: LoadedModel) -> list[Task]:
-    assert source is None
-    countries = FORGOTTEN[: int(options["facts"])]
-    kept = [Probe(f"kept/{name}", "neighbour", question(name), (CAPITALS[name],), "test", countries[0])
-            for name in NEIGHBOURS]  # fmt: skip
-    again = [Probe(f"again/{name}", "paraphrase", f"Tell me: {question(name)}", (CAPITALS[name],), "test", name.lower())
-             for name in countries]  # fmt: skip
-    texts = tuple((question(name), f"The capital of {name} is {CAPITALS[name]}.") for name in CAPITALS)
-    return [
-        Task(
-            name=f"capitals-{len(countries)}",
-            facts=tuple(fact(name) for name in countries),
-            probes=(*kept, *again),
-            teaching=Teaching(texts, texts[2:]),
-            members=texts[:3],
-            non_members=tuple((question("Lyon"), f"The capital of Lyon is {name}.") for name in NEIGHBOURS),
-            details={"held_out_subjects": ["Norway", "Sweden"], "asked": [question(name) for name in countries]},
-        )
-    ]
-
-
-def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
-    return {"answers": model.answer(task.details["asked"])}
-
-
-def protocol(task: Task, measured: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
-    scores: dict[str, dict[str, float | None]] = {}
-    for column, each in measured.items():
-        right = [contains(text, f.spellings) for text, f in zip(each["answers"], task.facts, strict=True)]
-        scores[column] = {"recall": sum(right) / len(right)}
-        if "reference" in measured:
-            scores[column]["same_as_reference"] = float(each["answers"] == measured["reference"]["answers"])
-    return scores
-
-
-CAPITALS_BENCHMARK = Benchmark("capitals", {"facts": 2, "form": "plain"}, {"facts": 1}, check, load, measure, protocol)
 
 
 @dataclass(frozen=True)
@@ -409,84 +361,6 @@ def test_two_folders_with_the_same_cells_are_refused(out: Path, tmp_path: Path) 
 
     with pytest.raises(OutputError, match="the same cell"):
         write_table([out, out], tmp_path)
-
-
-# The command line.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["no-such"], "Unknown benchmark 'no-such'"),
-        (["tofu", "knowundo"], "One benchmark at a time"),
-        (["tofu", "--methods", "before,lun"], "unknown column 'lun'. Did you mean: lune"),
-        (["tofu", "--methods", "lune,lune"], "lune is there twice"),
-        (["tofu", "--seeds", "0,x"], "got 'x'"),
-        (["tofu", "--seeds", ""], "no seed is named"),
-        (["tofu", "--data", "no-folder"], "there is no folder no-folder"),
-        (["tofu", "--set", "author=3"], "no option 'author'. Did you mean: authors"),
-        (["tofu", "--set", "authors=many"], "allowed: a whole number"),
-        (["tofu", "--set", "authors"], "allowed: key=value"),
-        (["tofu", "--device", "tpu"], "--device"),
-    ],
-)
-def test_bad_input_ends_with_status_2_before_anything_is_loaded(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["bench", *arguments]) == 2
-    assert said in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_all_that_is_wrong_is_told_at_once_and_before_the_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "out").write_text("")
-    arguments = ["tofu", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--set", "authors=7"]
-    assert main(["bench", *arguments, "--model", "no/such-model", "--seeds", "x", "--methods", "lun"]) == 2
-    said = capsys.readouterr().err
-    assert "10 things are not valid; nothing was run." in said
-    for problem in (
-        "unknown column 'lun'", "got 'x'", "7 authors cannot be split", "there is no forget05_perturbed.json",
-        "there is no full.json", f"--out {tmp_path / 'out'} is a file",
-    ):  # fmt: skip
-        assert problem in said, problem
-    assert "no-such" not in said and "no/such-model" not in said, "the model was not looked for"
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "wanted"),
-    [
-        ("tofu", "there is no full.json", "CONFIG.json"),
-        ("rwku", "neither Target/ nor All/", "intro.json"),
-        ("knowundo", "there is no privacy/unlearn.json", "privacy/retention.json"),
-        ("edu-relat", "there is no subsample.pt", "synthetic_data/"),
-        ("world", "there is no world.json", "docs/world.md"),
-    ],
-)
-def test_a_folder_of_another_layout_is_named_with_what_is_missing_and_what_is_wanted(
-    name: str, file: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", name, "--data", str(tmp_path), "--model", "no/such-model"]) == 2
-    said = capsys.readouterr().err
-    assert f"--data {tmp_path} does not have the layout of" in said and "docs/benchmarks.md, Data folders" in said
-    assert file in said and wanted in said and "next: " in said
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("line", "key"),
-    [("seed: 3", "seed"), ("recipe: lune-paper", "recipe"), ("out: there", "out"), ("quiet: true", "quiet")],
-)
-def test_a_file_of_settings_holds_nothing_that_a_bench_decides_itself(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, key: str
-) -> None:
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(f"passes: 2\n{line}\n")
-    assert main(["bench", "world", "--config", str(settings), "--model", "no/such-model"]) == 2
-    assert f"settings.yaml:2: this command takes no '{key}' from a file." in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_bench_folder_of_other_options_is_refused_before_the_model(

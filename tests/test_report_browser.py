@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lune.report import write_report
-from test_report import HOSTILE, PageReader, make_run_folder, probe_row, probe_rows
+from reports import HOSTILE, PageReader, make_run_folder, probe_row, probe_rows
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))),
