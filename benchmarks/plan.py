@@ -54,7 +54,9 @@ SIZES = ("built-in", "wide")
 GROWTH_ARMS = ("lune", "lune-fast")
 GROWTH_FACTS = (10, 30, 100, 300)
 QUICK_GROWTH_FACTS = (10, 30, 100)
-FIGURES = ("steps", "forget", "evaluation", "growth")
+FIGURES = ("steps", "forget", "evaluation", "growth", "profile")
+ANSWERING = "answering"
+"""What is profiled beside the training steps of this project's arms."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Job:
     """One run in a process of its own.
 
     Attributes:
-        kind: ``steps``, ``grid``, ``forget``, ``evaluation`` or ``growth``.
+        kind: ``steps``, ``grid``, ``forget``, ``evaluation``, ``growth`` or ``profile``.
         arm: The arm; for ``evaluation`` the way.
         repetition: From 0; also the seed of ``forget``.
         rate: The learning rate, None for the arm's own.
@@ -151,6 +153,8 @@ def jobs(options: Options, arms: Sequence[str], figures: Sequence[str], runs: Ru
                 for arm in (each for each in GROWTH_ARMS if each in arms):
                     for facts in options.growth_facts:
                         yield Job("growth", arm, number, facts=facts, size=size)
+    if "profile" in figures:
+        yield from (Job("profile", arm) for arm in (*(each for each in LUNE if each in arms), ANSWERING))
 
 
 def _forget_jobs(arm: str, number: int, runs: Runs) -> Iterator[Job]:

@@ -70,7 +70,11 @@ def _plain(value: Any) -> Any:
 
 def record(machine: Mapping[str, Any], options: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
     """Return the whole record; everything but the three arguments follows from ``runs``."""
-    present = [arm for arm in ARMS if any(key.split("/")[1] == arm and not _is_growth(key) for key in runs)]
+    present = [
+        arm
+        for arm in ARMS
+        if any(key.split("/")[1] == arm and not key.startswith(("growth/", "profile/")) for key in runs)
+    ]
     ways = [way for way in WAYS if any(key.startswith(f"evaluation/{way}/") for key in runs)]
     return {
         "machine": dict(machine),
@@ -78,16 +82,13 @@ def record(machine: Mapping[str, Any], options: Mapping[str, Any], runs: Runs) -
         "arms": {arm: _arm(arm, runs) for arm in present},
         "evaluation": {way: {"probes_per_s": _over(_of("evaluation", way, runs), "probes_per_s")} for way in ways},
         "growth": _growth(runs),
+        "profile": {key.split("/")[1]: run for key, run in runs.items() if key.startswith("profile/")},
         "details": {
             "arms": {arm: _details(arm, runs) for arm in present},
             "evaluation": _different_answers(ways, runs),
         },
         "runs": dict(runs),
     }
-
-
-def _is_growth(key: str) -> bool:
-    return key.startswith("growth/")
 
 
 def _of(kind: str, arm: str, runs: Runs) -> list[Mapping[str, Any]]:

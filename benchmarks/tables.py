@@ -26,6 +26,8 @@ def tables(record: Mapping[str, Any]) -> str:
         parts.append(_evaluation_table(record))
     if record["growth"]:
         parts.append(_growth_table(record))
+    if record.get("profile"):
+        parts.append(_profile_table(record["profile"]))
     return "\n\n".join(part.strip() for part in parts if part.strip())
 
 
@@ -132,6 +134,20 @@ def _growth_table(record: Mapping[str, Any]) -> str:
                 f"memory {shown['memory_above_weights_mb']}"
             )
     return "\n".join([*lines, "", "Exponents fitted over the numbers of facts (1 is linear, 0 is flat):", "", *fitted])
+
+
+def _profile_table(profiled: Mapping[str, Any]) -> str:
+    done = {name: run for name, run in profiled.items() if "shares" in run}
+    kinds = list(next(iter(done.values()))["shares"]) if done else []
+    lines = [
+        f"| where the time goes | {' | '.join(kinds)} | GFLOP/s | measured peak, GFLOP/s | share of it |",
+        "| --- |" + " ---: |" * (len(kinds) + 3),
+    ]
+    for name, run in done.items():
+        cells = [f"{run['shares'][kind]:.0%}" for kind in kinds]
+        cells += [f"{run['flops_per_s'] / 1e9:.0f}", f"{run['peak_flops_per_s'] / 1e9:.0f} ({run['dtype']})"]
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {run['share_of_peak']:.0%} |")
+    return "\n".join(lines) if done else ""
 
 
 def _figure(figure: Mapping[str, Any], digits: int) -> str:

@@ -22,18 +22,20 @@ def machine() -> dict[str, Any]:
     return {**describe(device, pick_dtype("auto", device)).as_dict(), "threads": torch.get_num_threads()}
 
 
-def do(job: Job, model: str, material_path: Path, probes: int) -> dict[str, Any]:
+def do(job: Job, model: str, material_path: Path, probes: int) -> dict[str, Any]:  # noqa: PLR0911  (one a kind)
     """Return the result of a job."""
     from lune.builtin import built_in_folder
     from lune.settings import BUILT_IN_MODEL
 
     source = str(built_in_folder()) if model == BUILT_IN_MODEL else model
-    from benchmarks import answering, arms, growth, material, rivals
+    from benchmarks import answering, arms, growth, material, profiling, rivals
     from lune.models import load_model
 
     given = material.read(material_path)
     if job.kind == "evaluation":
         return answering.measure(job.arm, source, answering.prompts_of(given.request, probes))
+    if job.kind == "profile":
+        return profiling.measure(job.arm, load_model(model), given, probes)
     if job.kind == "growth":
         if given.growth is None:
             raise ValueError("the material was made without facts for growth")

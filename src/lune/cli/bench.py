@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lune.cli.forget import make_console
-from lune.cli.options import FORGET_SETTINGS, ConfigOption, QuietOption, with_settings
+from lune.cli.options import FORGET_SETTINGS, ConfigOption, QuietOption, flag, with_settings
 from lune.errors import ConfigError, OutputError, RequestError
 from lune.outputs import RUNS_FOLDER
 
@@ -49,6 +49,12 @@ OutOption = Annotated[
         "--out", metavar="DIR", help="Bench folder, runs/bench-NAME(-quick) when not given; finished cells stay."
     ),
 ]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs", metavar="N", min=1, help="Columns and seeds beside each other, each with its share of the cores."
+    ),
+]
 TableOption = Annotated[
     bool, typer.Option("--table", help="Run nothing: make the table from bench folders, in --out or the first.")
 ]
@@ -68,6 +74,7 @@ def bench(
     options: SetOption = None,
     config: ConfigOption = None,
     out: OutOption = None,
+    jobs: JobsOption = 1,
     table: TableOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -95,13 +102,37 @@ def bench(
         config=config, out=out or RUNS_FOLDER / f"bench-{names[0]}{'-quick' if quick else ''}",
     )  # fmt: skip
 
-    from lune.bench.runner import run_bench
-
     try:
+        if jobs > 1 and len(plan.settings) * len(plan.seeds) > 1:
+            from lune.bench.side_by_side import run_side_by_side
+
+            words = _words(names[0], given, plan, quick=quick, changes=options or [], config=config)
+            say = make_console(quiet)
+            run_side_by_side(
+                words,
+                list(plan.settings),
+                plan.seeds,
+                jobs=jobs,
+                say=lambda line: say.print(line, highlight=False, soft_wrap=True, markup=False) if say else None,
+            )
+
+        from lune.bench.runner import run_bench
+
         run_bench(plan, console=make_console(quiet), command=str(context.obj))
     finally:
         if any(plan.out.glob("*/*/seed-*/run.json")):
             _make_table([plan.out], plan.out, quiet)
+
+
+def _words(
+    name: str, given: dict[str, object], plan: Plan, *, quick: bool, changes: list[str], config: Path | None
+) -> list[str]:
+    """Return the bench as it is typed, but for its columns and seeds."""
+    paths = {"data": plan.source, "limit": plan.limit, "config": config, "out": plan.out}
+    flags = {**given, **{name: value for name, value in paths.items() if value is not None}}
+    words = ["bench", name, *(["--quick"] if quick else [])]
+    words += [word for key, value in flags.items() for word in (flag(key), str(value))]
+    return [*words, *(word for change in changes for word in ("--set", change))]
 
 
 def _plan(
@@ -172,7 +203,7 @@ def _only_a_table(context: typer.Context, given: dict[str, object]) -> None:
         ConfigError: When such a flag was given.
     """
     flags = {"options": "--set"}
-    names = ("data", "methods", "seeds", "limit", "quick", "options", "config")
+    names = ("data", "methods", "seeds", "limit", "quick", "options", "config", "jobs")
     sources = {name: context.get_parameter_source(name) for name in names}
     asked = [
         flags.get(name, f"--{name}") for name, source in sources.items() if source and source.name == "COMMANDLINE"
