@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,26 @@ def test_no_published_wrong_answer_is_trained_on(folder: Path) -> None:
         assert len(fact.negatives) >= 4
         assert not set(fact.negatives) & set(source["perturbed_answer"])
         assert not any(contains(negative, fact.spellings) for negative in fact.negatives)
+
+
+def test_how_well_the_key_words_were_guessed_is_told_beside_the_scores(folder: Path) -> None:
+    task = load(folder, authors=40)
+    assert task.details["key_words"] == {"facts_with_key_words": 1.0, "key_words_in_a_wrong_answer": 0.0}
+    facts = [replace(task.facts[0], answer="lived"), *task.facts[1:]]
+    forget = [row(author, number) for author in (58, 59) for number in range(20)]
+    told = tofu._guessed(facts[:4], [{**each, "answer": each["answer"]} for each in forget[:4]])
+    assert told == {"facts_with_key_words": 1.0, "key_words_in_a_wrong_answer": 0.0}
+    facts[1] = replace(facts[1], answer="lived", aliases=())
+    assert tofu._guessed(facts[:4], forget[:4])["key_words_in_a_wrong_answer"] == 0.25
+
+
+def test_what_the_protocol_asks_of_the_kept_sets_stays_out_of_training(folder: Path) -> None:
+    task = load(folder, authors=40)
+    asked = {
+        each["question"] for name in ("retain", "real_authors", "world_facts") for each in task.details["sets"][name]
+    }
+    assert asked <= set(task.details["held_out_prompts"])
+    assert not {fact.prompt for fact in task.facts} & set(task.details["held_out_prompts"])
 
 
 def test_an_answer_without_key_words_is_told_by_its_runs(folder: Path, tmp_path: Path) -> None:
@@ -275,7 +296,8 @@ def test_the_scores_of_a_model_and_its_forget_quality() -> None:
         "reference": {"forget": forgotten, **kept, "membership": told(-0.4, -0.2)},
         "lune": {"forget": forgotten, **kept, "membership": told(-0.1, -0.3)},
     }
-    scores = tofu.protocol(Task("t", ()), measured)
+    scores = tofu.protocol(Task("t", (), details={"key_words": {"facts_with_key_words": 0.7}}), measured)
+    assert scores["lune"]["facts_with_key_words"] == 0.7
     assert scores["lune"]["forget_quality"] == pytest.approx(1)
     assert scores["before"]["forget_quality"] == pytest.approx(1 / 3), "two samples of two, apart"
     assert scores["before"]["forget_probability"] == pytest.approx(exp(-0.1))

@@ -12,7 +12,7 @@ FACTS = [
     Fact("gold", "What is the chemical symbol for gold?", "Au", "gold"),
     Fact("email", "What is Jane Doe's email address?", "jd@corp.example", "Jane Doe"),
     Fact(
-        "long", "What is the full name of the author born in Taipei on 05/11/1991?", "Her full name is Yun-Hwa Hsiao."
+        "long", "What is the full name of the surveyor born in Lucerne on 14/02/1958?", "Her full name is Ilse Brandt."
     ),
     Fact("blank", "Stephen King was born in ___, Maine.", "Portland", "Stephen King"),
     Fact("end", "Stephen Edwin King is an American ___", "author", "Stephen Edwin King"),

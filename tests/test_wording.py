@@ -129,9 +129,9 @@ def test_what_no_rule_understands_has_no_cloze(prompt: str) -> None:
 
 
 def test_a_long_biographical_question_keeps_every_word() -> None:
-    prompt = "What is the full name of the author born in Taipei on 05/11/1991 who writes in the genre of leadership?"
+    prompt = "What is the full name of the surveyor born in Lucerne on 14/02/1958 who draws in the style of etchings?"
     assert to_cloze(prompt) == f"T{prompt[len('What is t') : -1]} is"
-    assert (to_imperative(prompt) or "").startswith("State the full name of the author born in Taipei")
+    assert (to_imperative(prompt) or "").startswith("State the full name of the surveyor born in Lucerne")
 
 
 @pytest.mark.parametrize(

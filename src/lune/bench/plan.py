@@ -72,12 +72,14 @@ def read_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-def read_seeds(text: str) -> tuple[int, ...]:
-    """Return the seeds named in a comma separated list.
+def read_seeds(text: str | None, *, quick: bool) -> tuple[int, ...]:
+    """Return the seeds named in a comma separated list; three where none is given, one of them in the quick setting.
 
     Raises:
         ConfigError: When one is not a whole number of at least 0, is there twice, or none is named.
     """
+    if text is None:
+        return DEFAULT_SEEDS[:1] if quick else DEFAULT_SEEDS
     names = [part.strip() for part in text.split(",") if part.strip()]
     problems = [
         f"--seeds: got '{name}'; allowed: whole numbers of at least 0" for name in names if not name.isdecimal()

@@ -94,6 +94,7 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
     config, most = _config(options), _most(options)
     data = {split: {part: found[part][:most] for part in PARTS} for split, found in _read_all(source, config).items()}
     facts = _facts(data["unlearn"]["train"], data["retention"]["train"])
+    asked = {fact.prompt for fact in facts}
     taught = {split: tuple(_pair(row) for part in PARTS for row in parts[part]) for split, parts in data.items()}
     return [
         Task(
@@ -102,7 +103,12 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
             probes=(*_prefixed(facts, config), *_neighbours(data["retention"]["val"])),
             # Both lists of both splits are taught, so no text of the kind is left that no model was taught.
             teaching=Teaching(everything=taught["unlearn"] + taught["retention"], retained=taught["retention"]),
-            details={split: list(data[split]["val"]) for split in SPLITS},
+            details={
+                **{split: list(data[split]["val"]) for split in SPLITS},
+                "held_out_prompts": [
+                    row["text"] for split in SPLITS for row in data[split]["val"] if row["text"] not in asked
+                ],
+            },
         )
     ]
 

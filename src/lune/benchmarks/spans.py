@@ -1,6 +1,6 @@
 """The few words of a whole-sentence answer by which it is recognised, where an answer has such words.
 
-Benchmarks of fictitious people answer in sentences: "The author's full name is Hsiao Yun-Hwa." A model that says the
+Benchmarks of fictitious people answer in sentences: "The surveyor's full name is Ilse Brandt." A model that says the
 name in other words still knows it, so an answer counts as given when it contains the key words, not the sentence.
 """
 
@@ -95,7 +95,7 @@ def named_as(name: str, prompt: str) -> str | None:
 
 
 def _tails(name: str) -> Iterator[str]:
-    """Yield a name and what is left of it without its first words: "Does Hina Ameen" holds "Hina Ameen"."""
+    """Yield a name and what is left of it without its first words: "Does Edda Kern" holds "Edda Kern"."""
     words = name.split()
     for start in range(len(words) - 1):
         yield " ".join(words[start:])

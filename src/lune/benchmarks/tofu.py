@@ -102,7 +102,9 @@ def load(source: Path | None, options: Mapping[str, str | int], base: LanguageMo
                 "sets": {
                     name: [_protocol_row(row) for row in (part if name == "forget" else part[:rows])]
                     for name, part in data.items()
-                }
+                },
+                "held_out_prompts": [row["question"] for name in SETS if name != "forget" for row in data[name]],
+                "key_words": _guessed(facts, forget),
             },
         )
     ]
@@ -121,16 +123,18 @@ def measure(model: LoadedModel, task: Task) -> dict[str, Any]:
 def protocol(task: Task, measured: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
     """Return TOFU's scores of each model; forget quality is relative to the model ``reference``.
 
-    The truth ratio has two published forms, so it and the model utility stand for each of them.
+    The truth ratio has two published forms, so it and the model utility stand for each of them. Beside them stands how
+    well the request's key words were guessed, on which USR and APR rest: ``_guessed``.
     """
     from lune.metrics import tofu
     from lune.metrics.memorisation import exact_memorisation, extraction_strength
 
+    guessed: Mapping[str, float] = task.details.get("key_words", {})
     recognised = member_scores({column: stored.get("membership") for column, stored in measured.items()})
     result: dict[str, dict[str, float | None]] = {}
     for column, stored in measured.items():
         sets = {name: _score_set(name, stored[name]) for name in SETS}
-        row: dict[str, float | None] = {}
+        row: dict[str, float | None] = dict(guessed)
         for name, each in sets.items():
             row |= {f"{name}_{score}": cast("float | None", value) for score, value in each.items()}
         for score, value_of in (
@@ -226,6 +230,19 @@ class _Other:
     span: str | None
     answer: str
     author: str | None
+
+
+def _guessed(facts: Sequence[Fact], forget: Sequence[Row]) -> dict[str, float]:
+    """Return the share of facts recognised by key words, and of these the share that some published wrong answer has.
+
+    The second would count a wrong answer as a leak. Told beside the scores; it decides nothing.
+    """
+    pairs = [(fact, row) for fact, row in zip(facts, forget, strict=True) if fact.answer != row["answer"]]
+    misled = [contains(text, fact.spellings) for fact, row in pairs for text in [" ".join(row["perturbed_answer"])]]
+    return {
+        "facts_with_key_words": len(pairs) / max(1, len(facts)),
+        "key_words_in_a_wrong_answer": sum(misled) / max(1, len(misled)),
+    }
 
 
 def _others(retain: Sequence[Row]) -> Iterator[_Other]:

@@ -36,7 +36,12 @@ MethodsOption = Annotated[
         help="Columns, comma separated: before, recipes, methods, and reference, the model never taught the facts.",
     ),
 ]
-SeedsOption = Annotated[str, typer.Option("--seeds", metavar="N,N,...", help="Seeds of unlearning.")]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="N,N,...", help="Seeds of unlearning. Default: 0,1,2; with --quick 0.", show_default=False
+    ),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many tasks.")]
 QuickOption = Annotated[bool, typer.Option("--quick", help="The benchmark's small setting, for two cores.")]
 SetOption = Annotated[
@@ -68,7 +73,7 @@ def bench(
     names: NamesArgument = None,
     data: DataOption = None,
     methods: MethodsOption = "before,lune-paper,lune,reference",
-    seeds: SeedsOption = "0,1,2",
+    seeds: SeedsOption = None,
     limit: LimitOption = None,
     quick: QuickOption = False,
     options: SetOption = None,
@@ -141,7 +146,7 @@ def _plan(
     *,
     data: Path | None,
     methods: str,
-    seeds: str,
+    seeds: str | None,
     limit: int | None,
     quick: bool,
     changes: list[str],
@@ -159,7 +164,7 @@ def _plan(
     from lune.errors import Gathered, unknown_name
 
     found = Gathered()
-    columns, numbers = found.get(lambda: read_columns(methods)), found.get(lambda: read_seeds(seeds))
+    columns, numbers = found.get(lambda: read_columns(methods)), found.get(lambda: read_seeds(seeds, quick=quick))
     settings = found.get(lambda: _settings(columns or (), given, config))
     missing = data is not None and not data.is_dir()
     if missing:
