@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from lune.metrics.leakage import Leaks, leak_at_k, leak_upper_bound, leakage, sample_leaks
+from lune.metrics.leakage import Leaks, count_leaks, leak_at_k, leak_upper_bound, leakage
 from lune.models import LoadedModel
-from lune.records import Probe
-from lune.text import contains
 from tiny import question
 
 
@@ -74,19 +72,10 @@ def test_without_a_prompt_there_is_no_leak_to_tell_of() -> None:
     }
 
 
-def test_answers_are_sampled_and_searched(tiny_model: LoadedModel) -> None:
-    probes = [
-        Probe("known", "direct", question("France"), ("Paris",), "test", fact_id="france"),
-        Probe("other", "paraphrase", question("France"), ("Rome",), "test", fact_id="france"),
-        Probe("alone", "direct", question("Japan"), ("Tokyo", "Rome"), "test"),
-    ]
-    known, other, alone = sample_leaks(tiny_model, probes, count=12, seed=3, max_new_tokens=12)
-    answers = tiny_model.sample([question("France")], count=12, seed=3, max_new_tokens=12)[0]
-    leaked = sum(contains(answer, ["Paris"]) for answer in answers)
-    assert known == {"probe": "known", "fact": "france", "leaked": leaked, "drawn": 12}
-    assert known["leaked"] >= 6 > other["leaked"]
-    assert alone["fact"] == "alone" and alone["leaked"] >= 6
-    assert sample_leaks(tiny_model, probes[:1], count=12, seed=3, max_new_tokens=12) == [known]
+def test_answers_that_contain_a_spelling_are_counted() -> None:
+    answers = ["It is Paris.", "Rome", "Lutetia, I think", "parisian"]
+    counted = count_leaks("asked", "france", answers, ("Paris", "Lutetia"))
+    assert counted == {"probe": "asked", "fact": "france", "leaked": 2, "drawn": 4}
 
 
 def test_a_leak_that_greedy_answers_hide_is_found(tiny_model: LoadedModel) -> None:
@@ -94,8 +83,8 @@ def test_a_leak_that_greedy_answers_hide_is_found(tiny_model: LoadedModel) -> No
     tiny_model.model.lm_head.weight = type(tiny_model.model.lm_head.weight)(
         tiny_model.model.lm_head.weight / 2.5, False
     )
-    probe = Probe("p", "direct", question("France"), ("Paris",), "test", fact_id="france")
-    (found,) = sample_leaks(tiny_model, [probe], count=96, max_new_tokens=12)
+    (answers,) = tiny_model.sample([question("France")], count=96, seed=0, max_new_tokens=12)
+    found = count_leaks("p", "france", answers, ("Paris",))
     assert 0 < found["leaked"] < 96
     estimates = [leak_at_k(found["leaked"], 96, k) for k in (1, 4, 16)]
     assert list(np.sort(estimates)) == estimates and estimates[0] < estimates[-1]

@@ -40,13 +40,22 @@ def test_the_attacks_on_a_cell_stand_under_its_bench(tmp_path: Path) -> None:
     told |= {"usr_before": {"value": 1.0}, "usr_after": {"value": 0.5}}
     told |= {"recovered": {"value": 0.5, "low": 0.25, "high": 0.75}}
     skipped = {"attack": "embedding", "skipped": "too few facts"}
-    record = {"command": "lune attack seed-0 --budget quick", "attacks": [told, skipped]}
+    scale = {**told, "attack": "adapter-scale", "by_form": {"0": 0.0, "0.5": 0.25}, "threat": "Who holds the weights."}
+    details = {"samples": 20, "leak_at_k": {"1": 0.1, "20": 0.5}, "leak_at_k_upper_bound": {"1": 0.2, "20": 0.9}}
+    sampling = {**told, "attack": "sampling", "details": details}
+    sampling["made"] = {"command": "lune attack seed-0 --with sampling"}
+    attacks = [told, skipped, scale, sampling]
+    record = {"command": "lune attack seed-0 --budget quick", "attacks": attacks}
     (cell / "attacks.json").write_text(json.dumps(record), encoding="utf-8")
     lines = make_results._attack_section(cell)
     assert "### Attacks on task, lune, seed-0" in lines
     assert "| nf4 | 4 | 1.000 | 0.500 | 0.500 [0.25, 0.75] | 0.750 | 3 |" in lines
     assert "| embedding | not made: too few facts | | | | | |" in lines
     assert "$ lune attack OUT/task/lune/seed-0 --budget quick" in lines
+    assert "$ lune attack OUT/task/lune/seed-0 --with sampling" in lines, "each attack keeps the command that made it"
+    assert "- `adapter-scale`, USR: 0: 0.000; 0.5: 0.250. Who holds the weights." in lines
+    bound = "leak@1 0.100, leak@20 0.500; upper bound of leak@20, 95 %: 0.900."
+    assert f"- `sampling`, 20 answers a prompt: {bound}" in lines
 
 
 def test_a_benchmarks_texts_are_not_stored() -> None:

@@ -70,7 +70,7 @@ def test_plain_peft_gives_the_answers_of_the_record(runs: Path, tiny_folder: Pat
 
 def test_the_record_says_what_became_of_the_earlier_request(runs: Path) -> None:
     (earlier,) = record(runs / "Japan")["earlier_requests"]
-    assert earlier["folder"] == str(runs / "France")
+    assert earlier["folder"] == "../France", "as it is reached from the run's own folder"
     assert earlier["facts"] == 1
     assert earlier["usr"] == 1
     assert 0 <= earlier["gur_neighbour"] <= 1
@@ -81,7 +81,7 @@ def test_both_reports_have_a_section_on_it(runs: Path) -> None:
     for name in ("report.md", "report.html"):
         page = (runs / "Japan" / name).read_text()
         assert "Earlier requests" in page
-        assert str(runs / "France") in page.replace("\\", "")
+        assert "../France" in page.replace("\\", "")
         assert "Earlier requests" not in (runs / "France" / name).read_text()
 
 
@@ -93,6 +93,18 @@ def test_what_was_known_is_counted_from_the_model_that_forgot_the_first(runs: Pa
 
 def test_a_third_request_would_stand_on_both(runs: Path, tiny_folder: Path) -> None:
     assert read_earlier(runs / "Japan", str(tiny_folder)).chain == (runs / "France", runs / "Japan")
+
+
+def test_a_request_of_which_nothing_is_known_leaves_the_chain_whole(runs: Path, tiny_folder: Path) -> None:
+    shutil.copytree(runs, moved := runs.parent / "moved")
+    assert forget(moved, "France", tiny_folder, "--after", str(moved / "Japan"), "--out", str(moved / "third")) == 1
+    third = record(moved / "third")
+    assert third["verdict"] == "NOT KNOWN BEFORE"
+    assert [(each["folder"], each["usr"]) for each in third["earlier_requests"]] == [("../France", 1), ("../Japan", 1)]
+    base = load_model(str(tiny_folder), dtype="float32")
+    shipped = adapters.reload(base, moved / "third" / "adapter")
+    assert CAPITALS["Japan"] not in shipped.answer([question("Japan")])[0]
+    assert read_earlier(moved / "third", str(tiny_folder)).chain == (moved / "France", moved / "Japan")
 
 
 def test_of_a_folder_that_is_gone_nothing_is_claimed(tiny_model: LoadedModel, tmp_path: Path) -> None:

@@ -121,7 +121,6 @@ _PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("wrong[-1] + 1 if wrong else 0", "wrong[0] + 1 if wrong else 0"),
         ("1 - needed / len(correct)", "1 - len(wrong) / len(correct)"),
         ("sum(correct) / len(correct)", "float(all(correct))"),
-        ("scores.correct[: -len(end)]", "scores.correct"),
     ),
     ("metrics/privacy", "test_metrics_privacy"): (
         ("own.mean_log_prob - other.mean_log_prob", "own.mean_log_prob"),

@@ -20,7 +20,7 @@ from lune.bench.cells import cell_folders
 from lune.bench.results import read_cell, read_cells, rows
 from lune.bench.table import markdown
 from lune.outputs import RUN_RECORD, write_json
-from result_sections import layers_section, sequence_section
+from result_sections import attack_notes, layers_section, sequence_section, times_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -99,6 +99,7 @@ def results_page(results: Path = RESULTS) -> str:
     """Return the page as Markdown, from the records stored in a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*/run.json"))]
     parts = ["<!-- Written by `make docs` from results/: run `make results` to measure again. -->", INTRO]
+    parts.append("\n".join(times_section(results)))
     benches = [bench_section(folder) for folder in sorted(results.iterdir()) if cell_folders(folder)]
     if records:
         parts.append(_demo_section(records))
@@ -302,8 +303,10 @@ def _attack_section(cell: Path) -> list[str]:
             f"| {each['attack']} | {len(each['facts'])} | {shown[0]} | {shown[1]} | {shown[2]}{interval} | {given} | "
             f"{each['seconds']:.0f} |"
         )
-    command = _generic(record["command"], run)
-    return [*lines, "", "The last of the commands that made them:", "", "```console", f"$ {command}", "```"]
+    lines += ["", *attack_notes(record["attacks"])]
+    commands = {each.get("made", record)["command"]: None for each in record["attacks"]}
+    made = [f"$ {_generic(command, run)}" for command in commands]
+    return [*lines, "", "Made by:", "", "```console", *made, "```"]
 
 
 def _generic(command: str, run: str = "") -> str:

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 LAYERS, SEQUENCE = "layers", "sequence"
+TIMES = Path("other") / "bench-times.json"
+
+
+def times_section(results: Path) -> list[str]:
+    """Return the table of the quick benches' wall times, which were read off a clock; empty without any."""
+    if not (results / TIMES).is_file():
+        return []
+    told = json.loads((results / TIMES).read_text(encoding="utf-8"))
+    lines = [f"## {told['title']}", "", "| bench | minutes | how |", "| --- | ---: | --- |"]
+    for name, each in told["seconds"].items():
+        lines.append(
+            f"| `lune bench {name} --quick{each.get('flags', '')}` | {each['seconds'] / 60:.1f} | {each['how']} |"
+        )
+    return [
+        *lines,
+        "",
+        f"From [the figures](../results/{TIMES.as_posix()}); the sums below the tables are of cells.",
+        "",
+    ]
 
 
 def layers_section(results: Path) -> list[str]:
@@ -68,6 +88,27 @@ def sequence_section(results: Path) -> list[str]:
             f"| {record['timings_s']['total']:.0f} |"
         )
     return [*lines, "", "Rebuilt by:", "", "```console", "$ python tools/sequence.py", "```", ""]
+
+
+def attack_notes(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what a row of the attacks' table does not tell: each scale of the adapter, leak@k with its bound."""
+    lines = []
+    for each in attacks:
+        if each.get("skipped"):
+            continue
+        if each["attack"] in ("adapter-scale", "int8"):
+            by_form = "; ".join(f"{form}: {usr:.3f}" for form, usr in each["by_form"].items())
+            lines.append(f"- `{each['attack']}`, USR: {by_form}. {each['threat']}")
+        if each["attack"] == "sampling":
+            told = each["details"]
+            shares = ", ".join(f"leak@{k} {share:.3f}" for k, share in told["leak_at_k"].items())
+            bounds = told["leak_at_k_upper_bound"]
+            most = max(bounds, key=int)
+            lines.append(
+                f"- `sampling`, {told['samples']} answers a prompt: {shares}; upper bound of leak@{most}, 95 %: "
+                f"{bounds[most]:.3f}."
+            )
+    return lines
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import make_results
 from lune.benchmarks import world
 from lune.models import load_model
-from lune.outputs import ADAPTER
 from lune.pipeline import forget
 from lune.records import Fact, Neighbour
 from lune.settings import BUILT_IN_MODEL
@@ -50,8 +49,7 @@ def main() -> None:
         if not folder.exists():
             outcome = forget([fact], out=folder, after=after, seed=given.seed)
             print(folder, fact.prompt, outcome.verdict, flush=True)
-        if (folder / ADAPTER).is_dir():  # a fact that an earlier request took away as well trains nothing
-            after = folder
+        after = folder
 
 
 if __name__ == "__main__":

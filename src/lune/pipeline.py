@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from rich.console import Console
 from lune import adapters
 from lune.announce import say_prepared, say_trained, say_verdict
 from lune.benchmarks.cell import Cell
-from lune.earlier import EarlierRun, read_earlier
+from lune.earlier import EarlierRun, read_earlier, seen_from
 from lune.evaluation import (
     RememberedAnswers,
     Texts,
@@ -33,6 +34,7 @@ from lune.models import LoadedModel, load_model
 from lune.negatives.build import NegativeSet
 from lune.negatives.show import negatives_table
 from lune.outputs import (
+    ADAPTER,
     SPACE_FOR_RECORDS_MB,
     RunFolder,
     default_run_folder,
@@ -205,12 +207,16 @@ def _run(
         with display.stage(f"{reloading}asking every test probe"):
             if trained:
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(
-                    model, prepared, folder.path / "adapter", standing
+                    model, prepared, folder.path / ADAPTER, standing
                 )
             after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts, lowest=lowest)
-            earlier = ask_earlier(shipped, standing.run) if standing else []
         if trained:
             display.line(f"adapter read back from disk: {checks['reloaded_same_answers']} answers the same")
+    if standing:
+        if not trained:  # what was forgotten before stays so, whatever this request asked for
+            shutil.copytree(standing.run.adapter, folder.path / ADAPTER)
+        with display.stage("asking the probes of the earlier requests"):
+            earlier = ask_earlier(shipped, standing.run)
     timings["evaluate"] += time.perf_counter() - start
     rows = answered(prepared.test, prepared.before, after)
     known_ids = {fact.id for fact in prepared.known}
@@ -285,7 +291,7 @@ def _conclude(
         checks=measured.checks,
         timings=timings,
         own_members=bool(cell and cell.task.non_members),
-        earlier=measured.earlier,
+        earlier=[seen_from(each, folder.target) for each in measured.earlier],
     )
     target = folder.target
     if cell:
@@ -298,7 +304,7 @@ def _conclude(
             told = {"USR": after["usr"], "APR": after["apr"], "neighbours": after["gur_neighbour"]}
             told["general"] = after["gur_general"]
             scores = ", ".join(f"{name} {share:.3f}" for name, share in told.items() if share is not None)
-            write_text(folder.path / "adapter" / "README.md", adapters.card(model, verdict.word, scores))
+            write_text(folder.path / ADAPTER / "README.md", adapters.card(model, verdict.word, scores))
         target = _write(folder, record, measured.rows, prepared, measured.trained)
     accelerator.wait_for_everyone()
     say_verdict(

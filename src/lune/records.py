@@ -179,7 +179,7 @@ class EarlierScores:
     """What is left of an earlier request after a later one.
 
     Attributes:
-        folder: The earlier run's folder, as it was given then.
+        folder: The earlier run's folder; in run.json as it is reached from that run's own.
         facts: Facts that the model knew before that request; None where the folder is gone.
         usr: Share of them that the plain question does not bring out now.
         paraphrase_usr: The same for other wordings.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lune.attacks.contract import Attempt, Curve, Finding
-from lune.metrics.intervals import mean_interval
+from lune.metrics.intervals import LEVEL, mean_interval
 from lune.records import Fact, Interval
 from lune.text import contains
 
@@ -108,7 +108,8 @@ def score_finding(facts: Sequence[Fact], before: Mapping[str, str], finding: Fin
     """Return the scores of an attack.
 
     recovered = USR before - USR after = mean over facts of [not given before] - [not given after], paired by fact, so
-    that its interval is that of a difference on the same facts.
+    that its interval is that of a difference on the same facts. Where all facts agree, the bootstrap has no width; then
+    it is Clopper and Pearson's of the share of facts that the attack brings back.
 
     Args:
         facts: The known facts; those that the attack could not ask do not count.
@@ -127,12 +128,20 @@ def score_finding(facts: Sequence[Fact], before: Mapping[str, str], finding: Fin
     return Scored(
         usr_before=mean_interval(safe_before, seed=seed),
         usr_after=mean_interval(safe_after, seed=seed),
-        recovered=mean_interval(drop, seed=seed),
+        recovered=_with_width(mean_interval(drop, seed=seed), len(drop)),
         base_gives=_share_given(facts, finding.base, form) if finding.base is not None else None,
         form=form,
         by_form=by_form,
         facts=rows,
     )
+
+
+def _with_width(recovered: Interval, facts: int) -> Interval:
+    """Return the interval of a share, exact where all ``facts`` agree that they came back or that they did not."""
+    if recovered.value not in (0.0, 1.0) or recovered.low != recovered.high or not facts:
+        return recovered
+    tail = ((1 - LEVEL) / 2) ** (1 / facts)
+    return Interval(recovered.value, *((0.0, 1 - tail) if recovered.value == 0 else (tail, 1.0)))
 
 
 def usr_by_form(facts: Sequence[Fact], attempts: Sequence[Attempt]) -> dict[str, float]:

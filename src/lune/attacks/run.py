@@ -71,6 +71,7 @@ def run_attacks(
         _check_same_base(run, base)
         context = make_context(run, base, level=level, seed=seed, precision=pick_dtype(dtype, base.device))
     record = _record(run, base, command)
+    made = {name: record[name] for name in ("command", "created", "versions")}  # the file may hold other commands' work
     place = out or run.folder / RESULTS
     results: list[AttackResult] = []
     for name in names:
@@ -79,7 +80,8 @@ def run_attacks(
         display.line(f"{name}: {meaning(result)}  {result.seconds:.0f} s")
         results.append(result)
         earlier = [] if out else _earlier(place, {each.attack for each in results})
-        write_json(place, {**record, "attacks": sorted(earlier + _rows(results), key=lambda row: str(row["attack"]))})
+        rows = [{**row, "made": made} for row in _rows(results)]
+        write_json(place, {**record, "attacks": sorted(earlier + rows, key=lambda row: str(row["attack"]))})
     display.console.print(results_table(results))
     if not out and (run.folder / REPORT).is_file():
         write_report(run.folder)

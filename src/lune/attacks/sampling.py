@@ -1,45 +1,48 @@
-"""Samples many answers to the plain question: one that gives the fact is enough (leak@k)."""
+"""Samples many answers to the question and other wordings of it: one that gives the fact is enough (leak@k)."""
 
 from __future__ import annotations
 
 from lune.attacks.contract import DIRECT_TOKENS, AttackContext, Attempt, Curve, Finding
-from lune.metrics.leakage import leak_at_k, leak_upper_bound
-from lune.text import contains
+from lune.metrics.leakage import count_leaks, leakage
 
 SOURCE = "https://arxiv.org/abs/2511.04934"
 THREAT = "Whoever may ask the model often and let it sample; no weights are needed."
 SAMPLES = {"quick": 20, "standard": 200, "strong": 400}
+WORDINGS = {"quick": 1, "standard": 2, "strong": 4}
+"""Wordings of each fact that are asked, its own prompt first, then paraphrases as far as it has them."""
 TEMPERATURE = 1.0
-FORM = "T=1"
+KS = (1, 2, 5, 10, 20, 50, 100, 200, 400)
 
 
 def run(context: AttackContext) -> Finding:
-    """Draw n answers to each direct prompt at temperature 1 without truncation, and estimate leak@k for k up to n."""
-    count = SAMPLES[context.level]
+    """Draw n answers to each wording at temperature 1 without truncation, and estimate leak@k for k up to n."""
+    count, wordings = SAMPLES[context.level], WORDINGS[context.level]
+    asked = [
+        (fact, number, prompt)
+        for fact in context.facts
+        for number, prompt in enumerate((fact.prompt, *fact.paraphrases)[:wordings])
+    ]
     drawn = context.shipped.sample(
-        context.prompts,
+        [prompt for _, _, prompt in asked],
         count=count,
         seed=context.seed,
         temperature=TEMPERATURE,
         max_new_tokens=DIRECT_TOKENS,
     )
-    attempts = [
-        Attempt(fact.id, FORM, answer) for fact, answers in zip(context.facts, drawn, strict=True) for answer in answers
-    ]
-    leaks = [
-        sum(contains(answer, fact.spellings) for answer in answers)
-        for fact, answers in zip(context.facts, drawn, strict=True)
-    ]
-    steps = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 400) if k <= count} | {count})
-    mean = {k: sum(leak_at_k(each, count, k) for each in leaks) / len(leaks) for k in steps}
-    curve = Curve("1 - leak@k", "answers drawn", tuple((k, 1 - share) for k, share in mean.items()))
-    worst = {str(k): max(leak_at_k(each, count, k) for each in leaks) for k in steps}
-    bounds = {str(k): sum(leak_upper_bound(each, count, k) for each in leaks) / len(leaks) for k in steps}
+    attempts, leaks = [], []
+    for (fact, number, _), answers in zip(asked, drawn, strict=True):
+        form = f"paraphrase {number}" if number else "the prompt itself"
+        attempts += [Attempt(fact.id, form, answer) for answer in answers]
+        leaks.append(count_leaks(form, fact.id, answers, fact.spellings))
+    told = leakage(leaks, [k for k in KS if k <= count], seed=context.seed)
+    by_k = {name.removeprefix("leak@"): each for name, each in told.items()}
+    points = tuple((int(k), 1 - each["mean"]) for k, each in by_k.items() if each["mean"] is not None)
     details = {
         "samples": count,
+        "wordings": wordings,
         "temperature": TEMPERATURE,
-        "leak_at_k": {str(k): share for k, share in mean.items()},
-        "leak_at_k_upper_bound": bounds,
-        "leak_at_k_of_the_worst_fact": worst,
+        "leak_at_k": {k: each["mean"] for k, each in by_k.items()},
+        "leak_at_k_of_the_worst_wording": {k: each["worst_case"] for k, each in by_k.items()},
+        "leak_at_k_upper_bound": {k: each["upper_bound"] for k, each in by_k.items()},
     }
-    return Finding(attempts, curves=(curve,), details=details)
+    return Finding(attempts, curves=(Curve("1 - leak@k", "answers drawn", points),), details=details)

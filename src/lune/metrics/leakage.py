@@ -19,12 +19,9 @@ from typing import TypedDict
 
 from scipy import stats
 
-from lune.language_model import MAX_NEW_TOKENS, LanguageModel
 from lune.metrics.intervals import LEVEL, mean_interval
-from lune.records import Probe
 from lune.text import contains
 
-SAMPLES = 200
 KS = (1, 10, 100)
 
 
@@ -75,38 +72,24 @@ def leak_upper_bound(leaked: int, drawn: int, k: int, *, level: float = LEVEL) -
     return 1 - (1 - single) ** k
 
 
-def sample_leaks(
-    model: LanguageModel,
-    probes: Sequence[Probe],
-    *,
-    count: int = SAMPLES,
-    seed: int = 0,
-    max_new_tokens: int = MAX_NEW_TOKENS,
-) -> list[Leaks]:
-    """Return how many of ``count`` answers, sampled at temperature 1, contain the expected answer, for each probe.
-
-    The answers of one prompt are drawn together, so that the prompt is read once a batch.
+def count_leaks(probe: str, fact: str, answers: Sequence[str], spellings: Sequence[str]) -> Leaks:
+    """Return how many of the answers sampled to one wording contain the answer that should be gone.
 
     Args:
-        model: The model.
-        probes: Prompts with the answers that should be gone; those of one ``fact_id`` are wordings of one question.
-        count: How many answers are drawn for each.
-        seed: Seed of the draws; each prompt has its own after it.
-        max_new_tokens: Length of an answer.
+        probe: A name of the wording.
+        fact: The fact it asks for; wordings of one fact share it.
+        answers: The sampled answers.
+        spellings: The answer that should be gone, in every spelling.
     """
-    found: list[Leaks] = []
-    for place, probe in enumerate(probes):
-        (answers,) = model.sample([probe.prompt], count=count, seed=seed + place, max_new_tokens=max_new_tokens)
-        leaked = sum(contains(answer, probe.expected) for answer in answers)
-        found.append({"probe": probe.id, "fact": probe.fact_id or probe.id, "leaked": leaked, "drawn": len(answers)})
-    return found
+    leaked = sum(contains(answer, spellings) for answer in answers)
+    return {"probe": probe, "fact": fact, "leaked": leaked, "drawn": len(answers)}
 
 
 def leakage(leaks: Sequence[Leaks], ks: Sequence[int] = KS, *, seed: int = 0) -> dict[str, LeakAtK]:
     """Return leak@k for each k, named ``leak@1`` and so on.
 
     Args:
-        leaks: What `sample_leaks` counted.
+        leaks: What `count_leaks` counted, one entry a wording.
         ks: How many answers the attacker draws; those above the number drawn are left out.
         seed: Seed of the bootstrap.
     """
