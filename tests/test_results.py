@@ -89,6 +89,14 @@ def _write(folder: Path, record: dict[str, object]) -> None:
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
 
 
+def test_a_bench_says_where_its_scores_say_little() -> None:
+    record = {"bench": {"benchmark": "rwku"}, "metrics": {"before": {"counts": {"general": 3, "general_asked": 110}}}}
+    few, trained, _ = make_results.reading_notes([record])
+    assert "Of 110 general questions the model knew 3 before" in few and "trained" in trained
+    record = {"bench": {"benchmark": "tofu"}, "metrics": {"before": {"counts": {"general": 64}}}}
+    assert make_results.reading_notes([record]) == []
+
+
 def test_runs_with_other_layers_make_a_table(tmp_path: Path) -> None:
     assert make_results.layers_section(tmp_path) == []
     _write(tmp_path / "layers" / "two", _record("2-3", earlier=[]))

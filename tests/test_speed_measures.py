@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.goal import Forgetting  # noqa: E402  (benchmarks/ is not installed; the line above makes it importable)
 from benchmarks.measures import Clock, PeakMemory, StepTimes, exponent, figure  # noqa: E402
+from benchmarks.profiling import REST, kind_of, shares  # noqa: E402
 
 
 class Time:
@@ -119,3 +120,19 @@ def test_a_run_that_does_not_forget_says_so_with_its_last_scores() -> None:
     assert told["time_to_forget_s"] is told["passes_to_forget"] is None
     assert told["reason"] == "not forgotten after 2 passes (all passes done)"
     assert (told["usr"], told["apr"]) == (0.9, 1.0)
+
+
+class Operation:
+    """What torch's profiler tells of an operation."""
+
+    def __init__(self, key: str, microseconds: float) -> None:
+        self.key, self.self_cpu_time_total = key, microseconds
+
+
+def test_operations_are_shared_out_by_kind_and_what_is_no_operation_is_left_out() -> None:
+    kinds = [kind_of(name) for name in ("aten::mm", "mkldnn::_linear_pointwise", "aten::_softmax", "aten::exp")]
+    assert kinds == ["matrix products", "matrix products", "attention", "probabilities"]
+    assert kind_of("aten::expand") == kind_of("aten::mmul") == kind_of("aten::mul") == REST
+    told, seconds = shares([Operation("aten::mm", 3e6), Operation("aten::mul", 1e6), Operation("Optimizer.step", 9e6)])
+    assert (told["matrix products"], told[REST], seconds) == (0.75, 0.25, 4.0)
+    assert sum(told.values()) == pytest.approx(1.0)

@@ -64,6 +64,9 @@ def result(job: Job) -> dict[str, Any]:
         return forgotten(10.0 + job.repetition, rate=job.rate or 0.05)
     if job.kind == "evaluation":
         return {"probes_per_s": 2.0, "answers": ["a", "b" if job.arm == "lune" else "c"]}
+    if job.kind == "profile":
+        told = {"shares": {"matrix products": 0.75, "copies": 0.25}, "dtype": "bfloat16", "share_of_peak": 0.6}
+        return {**told, "flops_per_s": 3e11, "peak_flops_per_s": 5e11}
     return {
         "pass_s": 2.0 * job.facts,
         "stage_s": 3.0 * job.facts,
@@ -109,6 +112,16 @@ def test_a_quick_bench_tunes_nothing_and_grows_less() -> None:
     assert not [job for job in found if job.kind == "grid"]
     assert {job.facts for job in found if job.kind == "growth"} == {10, 30, 100}
     assert {job.rate for job in found if job.kind == "forget" and job.arm == "trl-peft"} == {2e-4}
+
+
+def test_where_the_time_goes_is_a_table_of_its_own_and_no_arms_figure() -> None:
+    runs = all_runs()
+    assert {key for key in runs if key.startswith("profile/")} == {
+        "profile/lune-all/0", "profile/lune-fast/0", "profile/lune/0", "profile/answering/0",
+    }  # fmt: skip
+    told = record(MACHINE, OPTIONS.as_dict(), runs)
+    assert list(told["arms"]) == list(ARMS)
+    assert "| answering | 75% | 25% | 300 | 500 (bfloat16) | 60% |" in tables(told)
 
 
 def test_the_tuned_rate_is_the_soonest_at_the_goal_else_what_forgot_most() -> None:

@@ -20,7 +20,7 @@ from lune.bench.cells import cell_folders
 from lune.bench.results import read_cell, read_cells, rows
 from lune.bench.table import markdown
 from lune.outputs import RUN_RECORD, write_json
-from result_sections import attack_notes, layers_section, sequence_section, times_section
+from result_sections import attack_notes, layers_section, reading_notes, sequence_section, times_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -247,7 +247,7 @@ def bench_section(folder: Path) -> str:
     console = ["```console", *dict.fromkeys(f"$ {_generic(command)}" for command in commands), "```"]
     # Two stored benches may be of one benchmark: the folder tells them apart.
     table = re.sub(r"^(## .+)$", rf"\1: results/{folder.name}", table, count=1, flags=re.MULTILINE)
-    return "\n".join(["", table, *_taught_lines(records), made, "", *console, *attacks])
+    return "\n".join(["", table, *_taught_lines(records), *reading_notes(records), made, "", *console, *attacks])
 
 
 def _taught(records: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 LAYERS, SEQUENCE = "layers", "sequence"
+FEW_QUESTIONS = 20
+"""General questions known before, below which a share of them says little."""
 TIMES = Path("other") / "bench-times.json"
 
 
@@ -88,6 +90,18 @@ def sequence_section(results: Path) -> list[str]:
             f"| {record['timings_s']['total']:.0f} |"
         )
     return [*lines, "", "Rebuilt by:", "", "```console", "$ python tools/sequence.py", "```", ""]
+
+
+def reading_notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what a reader of a bench's table must know of it: scores over few questions, or over trained ones."""
+    counts = records[0]["metrics"]["before"]["counts"]
+    known, asked = counts["general"], counts.get("general_asked", counts["general"])
+    lines = []
+    if known < FEW_QUESTIONS:
+        lines.append(f"- Of {asked} general questions the model knew {known} before: `gur_general` says little here.")
+    if records[0]["bench"]["benchmark"] == "rwku":
+        lines.append("- `forget_fb` and `forget_qa` are over questions of the request, which were trained on.")
+    return [*lines, ""] if lines else []
 
 
 def attack_notes(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
