@@ -64,6 +64,13 @@ def test_the_first_has_all_cores_and_is_alone_the_others_share_them() -> None:
     assert not any("reading" in line for line in told)
 
 
+def test_a_last_round_that_is_not_full_has_more_cores_and_begins_when_the_one_before_has_ended() -> None:
+    run_side_by_side(["bench", "tofu"], ["ga", "gd", "lune", "reference"], [0], jobs=2, say=lambda _: None)
+    alone, one, other, last = (note(f"{name}-0") for name in ("ga", "gd", "lune", "reference"))
+    assert [each["threads"] for each in (alone, one, other, last)] == ["4", "2", "2", "4"]
+    assert last["began"] >= max(one["ended"], other["ended"])  # type: ignore[type-var, operator]
+
+
 def test_what_fails_stops_no_other_and_is_told_with_its_reason() -> None:
     with pytest.raises(RunError, match="1 of 3 columns and seeds failed") as failed:
         run_side_by_side(["bench", "tofu"], ["before", "npo", "lune"], [0], jobs=1, say=lambda _: None)

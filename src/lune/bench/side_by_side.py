@@ -1,8 +1,8 @@
 """Cells of a bench beside each other, each column and seed in a process of its own with its share of the cores.
 
-A small model gains little from a second core, and two processes use both: on two cores a bench takes some two thirds of
-the time (docs/benchmarks.md). The first column runs alone: it teaches the models and asks the base model what the
-others would ask again. Cells are taken up by the bench that follows, which scores them and makes the table. No torch.
+A small model gains little from a second core, and two processes use both. The first column runs alone: it teaches the
+models and asks the base model what the others would ask again. Cells are taken up by the bench that follows, which
+scores them and makes the table. No torch.
 """
 
 from __future__ import annotations
@@ -77,18 +77,18 @@ def run_side_by_side(
     ended = threading.Event()
 
     def run(unit: Unit, threads: int) -> str:
-        if ended.is_set():
-            return ""
-        return _run(unit, [*words, *unit.words], threads, say, running)
+        return "" if ended.is_set() else _run(unit, [*words, *unit.words], threads, say, running)
 
+    problems: list[str] = []
     try:
-        problems = [run(first, cores)]
-        with ThreadPoolExecutor(jobs) as pool:
-            try:
-                problems += pool.map(lambda unit: run(unit, max(1, cores // jobs)), rest)
-            except BaseException:
-                ended.set()
-                raise
+        # In rounds, so that those of a last round that is not full have more cores.
+        for some in [[first], *(rest[start : start + jobs] for start in range(0, len(rest), jobs))]:
+            with ThreadPoolExecutor(len(some)) as pool:
+                try:
+                    problems += pool.map(run, some, [max(1, cores // len(some))] * len(some))
+                except BaseException:
+                    ended.set()
+                    raise
     finally:
         ended.set()
         for process in running:
