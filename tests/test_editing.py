@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from transformers import models as families
 
-from architectures import SIZES, make_random
+from architectures import CONFIGS, SIZES, make_random
 from lune import adapters
-from lune.errors import ConfigError, RunError
+from lune.errors import ConfigError, ModelError, RunError
 from lune.evaluation import RememberedAnswers
 from lune.keys import KeySet, key_context, whitened_keys
 from lune.models import LoadedModel
+from lune.outputs import RunFolder
+from lune.pipeline import run_forget
 from lune.preparation import Prepared, prepare
 from lune.progress import Display
 from lune.settings import resolve
@@ -116,6 +119,30 @@ def test_an_edit_of_the_last_layer_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match="an edit of layer 1, the model's last, reaches no answer"):
         write_edit(loaded, [], SETTINGS, report=lambda _: None)
+
+
+@pytest.mark.parametrize("family", ["granite", "olmo2"])
+def test_a_model_that_scales_or_norms_what_its_layers_write_is_refused(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, "num_hidden_layers", 3)
+    more: dict[str, dict[str, object]] = {"granite": {"residual_multiplier": 0.2}, "olmo2": {}}
+    configs = {"granite": families.granite.GraniteConfig, "olmo2": families.olmo2.Olmo2Config}
+    monkeypatch.setitem(CONFIGS, family, configs[family])
+    loaded = make_random(family, **more[family])
+    context = key_context(loaded, "France", "What is the capital of France?")
+    assert context
+    layers = adapters.down_projections(loaded.model, [0, 1])
+    adapters.attach(loaded, SETTINGS, whitened_keys(loaded, [KeySet(layers, [context])], [context.row]))
+    row = EditRow(0, loaded.chat.encode("What is the capital of France?", "Paris."), context.position)
+    with pytest.raises(ModelError, match="changes what a feed-forward part writes"):
+        write_edit(loaded, [row], SETTINGS, report=lambda _: None)
+
+
+def test_an_edit_of_a_short_model_is_refused_before_anything_is_asked(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    settings = resolve({"method": "memit", "model": str(tiny_model.source), "layers": "all"})
+    with pytest.raises(ConfigError, match="reaches no answer"), RunFolder(tmp_path / "run", default=tmp_path) as folder:
+        run_forget(FACTS, settings, folder=folder, console=None, command="lune forget")
 
 
 def test_rows_name_their_subject_and_offer_no_true_answer(tiny_model: LoadedModel, prepared: Prepared) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from lune import adapters
 from lune.announce import say_prepared, say_trained, say_verdict
 from lune.benchmarks.cell import Cell
-from lune.earlier import EarlierRun, read_earlier, seen_from
+from lune.earlier import read_earlier, seen_from
 from lune.evaluation import (
     RememberedAnswers,
     Texts,
@@ -28,6 +28,8 @@ from lune.evaluation import (
 )
 from lune.facts import check_facts, read_request
 from lune.hardware import Hardware, describe, pick_device, pick_dtype
+from lune.methods import method
+from lune.methods.contract import Edit
 from lune.metrics import Summary, summarise
 from lune.metrics.membership import LOWEST_SHARE
 from lune.models import LoadedModel, load_model
@@ -50,8 +52,9 @@ from lune.records import Answered, EarlierScores, Fact
 from lune.report import write_report
 from lune.run_record import probe_row, run_record
 from lune.settings import ForgetSettings, resolve
-from lune.stacking import Standing, ask_earlier, attach_both, products_of, stand_on
+from lune.stacking import Standing, ask_earlier, attach_both, load_with, products_of
 from lune.subjects import with_subjects
+from lune.training.editing import refuse_last_layer
 from lune.training.session import Trained, train_adapter
 from lune.verdict import judge
 
@@ -129,7 +132,7 @@ def run_forget(
     standing = None
     if cell is None:
         with display.stage(f"loading {settings.model}{f' with what {earlier.folder} forgot' if earlier else ''}"):
-            model, standing = _load(settings, str(device), earlier)
+            model, standing = load_with(settings.model, earlier, device=str(device), dtype=settings.dtype)
     else:
         model = cell.model
     timings = {"load": time.perf_counter() - began}
@@ -146,13 +149,6 @@ def run_forget(
         cell=cell,
         standing=standing,
     )
-
-
-def _load(settings: ForgetSettings, device: str, earlier: EarlierRun | None) -> tuple[LoadedModel, Standing | None]:
-    if earlier is None:
-        return load_model(settings.model, device=device, dtype=settings.dtype), None
-    # In float32 the sum of weights and adapter answers as weights with the adapter beside them do.
-    return stand_on(load_model(settings.model, device=device, dtype="float32"), earlier)
 
 
 def _run(
@@ -173,7 +169,10 @@ def _run(
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
     display.line(f"{_precisions(hardware, model)} · {settings.model}")
     # A range that the model does not have is refused before the minutes of preparation, not after them.
-    adapters.chosen_layers(settings.layers, len(adapters.decoder_layers(model.model)[1]), settings.adapter)
+    total = len(adapters.decoder_layers(model.model)[1])
+    layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
+    if isinstance(method(settings.method), Edit):
+        refuse_last_layer(layers, total)
     torch.manual_seed(settings.seed)
     base = cell.answers if cell else RememberedAnswers(model)
     with display.stage("making negatives and probes, asking the base model"):

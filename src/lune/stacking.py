@@ -19,7 +19,7 @@ from lune.earlier import KINDS, EarlierRun, has_record
 from lune.errors import ModelError
 from lune.evaluation import ask, probe_scores
 from lune.facts import read_probe_file
-from lune.models import LoadedModel
+from lune.models import LoadedModel, load_model
 from lune.records import EarlierScores
 
 Tensor = torch.Tensor
@@ -40,6 +40,20 @@ class Standing:
     run: EarlierRun
     base: LoadedModel
     products: Products
+
+
+def load_with(
+    model_id: str, earlier: EarlierRun | None, *, device: str, dtype: str
+) -> tuple[LoadedModel, Standing | None]:
+    """Return the model, as it answers since an earlier request where there is one, and what it stands on then.
+
+    Raises:
+        ModelError: When it cannot be loaded, or the earlier run is of another one.
+    """
+    if earlier is None:
+        return load_model(model_id, device=device, dtype=dtype), None
+    # In float32 the sum of weights and adapter answers as weights with the adapter beside them do.
+    return stand_on(load_model(model_id, device=device, dtype="float32"), earlier)
 
 
 def stand_on(base: LoadedModel, run: EarlierRun) -> tuple[LoadedModel, Standing]:

@@ -22,7 +22,7 @@ from peft.tuners.lora import LoraLayer
 from lune.adapters import adapted_layers, decoder_layers, trained
 from lune.batching import Batch, batches, response_logits
 from lune.chat import Encoded
-from lune.errors import ConfigError
+from lune.errors import ConfigError, ModelError
 from lune.keys import key_context
 from lune.models import SCORING_BATCH, LoadedModel
 from lune.negatives.truths import responses_with
@@ -33,6 +33,8 @@ from lune.training.token_log_probs import token_log_probs
 Tensor = torch.Tensor
 LARGEST = 0.75
 """Largest norm of a delta, as a share of the hidden state's (clamp_norm_factor of MEMIT's settings for GPT-J)."""
+PROBED = 0.1
+"""What is added to see whether it arrives, as a share of the hidden state's norm: far above what bfloat16 rounds."""
 DECAY = 0.5
 """Weight of |delta| / |hidden state|^2 in the search (v_weight_decay of the same)."""
 
@@ -97,15 +99,11 @@ def write_edit(
         report: Called with a history row a step.
 
     Raises:
-        ConfigError: When the model's last layer is among the edited: what is written there at a subject is read by no
-            later token.
+        ConfigError: When the model's last layer is among the edited (``refuse_last_layer``).
+        ModelError: When the layers do not add to their output what their feed-forward part writes.
     """
-    edited, total = adapted_layers(trainee.model), len(decoder_layers(trainee.model)[1])
-    if max(edited) == total - 1:
-        raise ConfigError(
-            f"--layers: an edit of layer {max(edited)}, the model's last, reaches no answer.",
-            hint=f"--layers with a last layer of at most {total - 2}",
-        )
+    edited = adapted_layers(trainee.model)
+    refuse_last_layer(edited, len(decoder_layers(trainee.model)[1]))
     trainee.model.eval()
     values = trained(trainee.model)
     for value in values:
@@ -113,15 +111,68 @@ def write_edit(
     last = decoder_layers(trainee.model)[1][max(edited)]
     with _Places(last) as places:
         count = 1 + max(row.subject for row in rows)
+        layers = [module for module in trainee.model.modules() if isinstance(module, LoraLayer)]
+        _refuse_changed_writes(trainee, rows, places, layers[-1])
         before = _states(trainee, rows, places, count)
         deltas = _search(trainee, rows, places, before, settings=settings, report=report)
-        layers = [module for module in trainee.model.modules() if isinstance(module, LoraLayer)]
         for number, layer in enumerate(layers):
             missing = before + deltas - _states(trainee, rows, places, count)
             weight: Any = layer.lora_B["default"].weight
             weight.data[:, :count] = (missing / (len(layers) - number)).T.to(weight)
     for value in values:
         value.requires_grad_(True)
+
+
+def refuse_last_layer(edited: Sequence[int], total: int) -> None:
+    """Refuse an edit that reaches a model's last layer: what is written there at a subject is read by no later token.
+
+    Args:
+        edited: The layers to edit.
+        total: How many the model has.
+
+    Raises:
+        ConfigError: When the last one is among them.
+    """
+    if max(edited) == total - 1:
+        raise ConfigError(
+            f"--layers: an edit of layer {max(edited)}, the model's last, reaches no answer.",
+            hint=f"--layers with a last layer of at most {total - 2}" if total > 1 else "use another method",
+        )
+
+
+def _refuse_changed_writes(trainee: LoadedModel, rows: Sequence[EditRow], places: _Places, written: Any) -> None:
+    """Refuse a model whose last edited layer norms or scales what its down-projection writes: B would write otherwise.
+
+    Found out by adding something to the down-projection's output at one place and looking what arrives.
+
+    Raises:
+        ModelError: When something else arrives.
+    """
+    batch, _, columns = next(_batches(trainee, rows[:1], 1))
+    place = (torch.arange(1, device=trainee.device), columns)
+
+    def state() -> Tensor:
+        places.at(columns)
+        with torch.no_grad():
+            response_logits(trainee.model, batch, config=trainee.model.config)
+        return places.found
+
+    before = state()
+    noise = torch.randn(before.shape, generator=torch.Generator().manual_seed(0)).to(before.device)
+    added = noise * (PROBED * before.norm() / noise.norm())
+    handle = written.register_forward_hook(
+        lambda _module, _arguments, output: output.index_put(place, added.to(output.dtype), accumulate=True)
+    )
+    try:
+        arrived = state() - before
+    finally:
+        handle.remove()
+    if (arrived - added).norm() > added.norm() / 2:
+        raise ModelError(
+            f"{type(trainee.model.base_model.model).__name__} changes what a feed-forward part writes before it adds "
+            "it, so its layers cannot be edited in closed form.",
+            hint="use another method; `lune ls methods` lists them",
+        )
 
 
 class _Places:
