@@ -81,7 +81,7 @@ docs: $(READY)  ## Regenerate the command and settings references from the code
 results: $(READY)  ## Measure again what docs/results.md shows (lune demo exits 1 unless FORGOTTEN)
 	$(BIN)/lune demo --out runs/results-lune --force || [ $$? -eq 1 ]
 	$(BIN)/lune demo --recipe lune-paper --out runs/results-lune-paper --force || [ $$? -eq 1 ]
-	$(BIN)/lune bench world --quick --methods before,lune,lune-paper --out runs/bench-world
+	$(BIN)/lune bench world --quick --seeds 0,1,2 --methods before,lune,lune-paper --out runs/bench-world
 	$(BIN)/lune attack runs/bench-world/world-test-8-seed-0/lune/seed-0 --budget quick
 	$(BIN)/python tools/make_results.py --store runs/bench-world world
 	$(BIN)/python tools/make_results.py demo-lune runs/results-lune

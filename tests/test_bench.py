@@ -306,7 +306,8 @@ def test_the_table_is_made_from_the_folders_alone(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (out / "capitals-2" / "lune" / ".seed-2.partial-1").mkdir(exist_ok=True)  # what a killed process leaves
-    assert main(["bench", "--table", str(out), "--out", str(tmp_path)]) == 0
+    for _ in range(2):  # the second table takes the place of the first
+        assert main(["bench", "--table", str(out), "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
     shown = capsys.readouterr().out
     assert "gur_neighbour" in shown
@@ -334,6 +335,15 @@ def test_the_table_is_made_from_the_folders_alone(
         "reference",
         "capitals: USR against gur_neighbour (filled: on the front)",
     } <= set(texts)
+
+
+def test_a_table_replaces_no_file_of_somebody_elses(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table.md").write_text("my own notes")
+    assert main(["bench", "--table", str(out), "--out", str(tmp_path)]) == 2
+    assert "holds table.md already" in capsys.readouterr().err
+    assert (tmp_path / "table.md").read_text() == "my own notes"
 
 
 def test_the_table_of_a_folder_without_cells_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

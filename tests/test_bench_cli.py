@@ -82,3 +82,9 @@ def test_a_file_of_settings_holds_nothing_that_a_bench_decides_itself(
     settings.write_text(f"passes: 2\n{line}\n")
     assert main(["bench", "world", "--config", str(settings), "--model", "no/such-model"]) == 2
     assert f"settings.yaml:2: this command takes no '{key}' from a file." in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_with_other_files_is_no_bench_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["bench", "world", "--out", str(tmp_path), "--model", "no/such-model"]) == 2
+    assert f"--out {tmp_path} is no bench folder: it holds notes.txt" in capsys.readouterr().err

@@ -255,7 +255,7 @@ def test_measuring_gives_losses_with_the_end_of_turn_and_whole_answers(tiny_mode
     assert stored["answers"] == ["The capital of France is Paris."]
     [scored] = tiny_model.score([(asked["question"], asked["answer"])])
     assert len(scored.log_probs) == len(tiny_model.chat.encode(asked["question"], asked["answer"]).response)
-    assert stored["losses"] == [pytest.approx(-scored.mean_log_prob)]
+    assert stored["losses"] == [pytest.approx(-scored.mean_log_prob, rel=1e-4)]
     assert len(stored["wrong_losses"][0]) == 2
     assert stored["losses"][0] < stored["right_losses"][0]
 

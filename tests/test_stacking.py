@@ -73,6 +73,7 @@ def test_the_record_says_what_became_of_the_earlier_request(runs: Path) -> None:
     assert earlier["folder"] == "../France", "as it is reached from the run's own folder"
     assert earlier["facts"] == 1
     assert earlier["usr"] == 1
+    assert 0.5 <= earlier["apr"] <= 1
     assert 0 <= earlier["gur_neighbour"] <= 1
     assert record(runs / "France")["earlier_requests"] == []
 
@@ -142,8 +143,13 @@ def _shake(model: Any) -> None:
 
 def test_an_earlier_request_that_comes_back_is_no_success() -> None:
     scores = {"usr": 1.0, "apr": 1.0, "gur_neighbour": 1.0, "gur_general": 1.0, "degenerate_rate": 0.0}
-    for usr, word in ((1.0, "FORGOTTEN"), (0.5, "PARTLY"), (None, "PARTLY")):
-        verdict = judge(scores, scores, 1, 1, earlier=[EarlierScores("runs/first", 2, usr)])
+    for usr, apr, word in (
+        (1.0, 0.95, "FORGOTTEN"),
+        (0.5, 1.0, "PARTLY"),
+        (1.0, 0.5, "PARTLY"),
+        (None, None, "PARTLY"),
+    ):
+        verdict = judge(scores, scores, 1, 1, earlier=[EarlierScores("runs/first", 2, usr, apr=apr)])
         assert verdict.word == word
         assert any("runs/first" in reason for reason in verdict.reasons)
 

@@ -41,30 +41,26 @@ demo its verdict until keys and rate were chosen anew ([the record
 before](../results/other/demo-before-packed-rows.json)). No command makes these two again, nor the other records in
 `results/other`.
 
-`world` (three seeds), TOFU, KnowUnDo and EDU-RELAT (one seed each) are of the present default. RWKU was made before
-relapses were sought in every prompt of a subject that goes as a whole, and before of many facts fewer dev probes were
-asked; of its 16 facts the model knows one. TOFU's bench ran alone on two threads, with empty caches: 20.8 minutes from
-the command to the table ([all times](../results/other/bench-times.json)), so **TOFU misses the 20 minutes that a quick
-setting may take by 47 seconds**. The others ran on one thread beside another program and took less; the sums below the
-tables are of the cells and of the teaching.
+All benches are of the present default. `world` and TOFU have three seeds, KnowUnDo, EDU-RELAT and RWKU one each.
 
-**What is not reached.** On `world` three neighbours in four stay, and 0.94 of the general questions; lost are above
-all the same questions about other things where the answer is a number (the atomic number) or a form of a word (the
-comparative). On TOFU every neighbour stays and one fact of 19 is still given, but the verdict is `DAMAGED`: 4 of 64
-general questions went (the reference lost 19). The membership attacks still tell the forgotten sentences from others
-as surely as before: the words that were asked for are gone, the rest of the sentence stays likely (`forget_probability`
-0.54, the reference's is 0.05). Its forget quality is no evidence, over 20 answers not even the model before differs
-from the reference (p = 0.17). [Where every fact had a key of its
+**What is not reached.** On `world` the default loses too many neighbours: above all the same questions about other
+things where the answer is a number (the atomic number) or a form of a word (the comparative). On TOFU a fact or two of
+19 are still given, and some general questions go (of the reference, which was never taught the author, many more). The
+membership attacks still tell the forgotten sentences from others as surely as before: the words that were asked for are
+gone, the rest of the sentence stays likely (`forget_probability` against the reference's). TOFU's forget quality is no
+evidence over 20 answers: not even the model before differs from the reference by it. [Where every fact had a key of its
 answer](../results/other/tofu-keys-of-answers.json) and [where one
 had](../results/other/tofu-one-key-of-an-answer.json) are earlier versions, on a request written with the benchmark's
 evaluation files.
 
-On KnowUnDo, where several facts share a person, no neighbour is lost, but 4 of 11 facts are still given and attacks
-draw out more than with the paper's recipe (APR 0.60 against 0.74); seeking relapses in every prompt did not help there,
-and [with a key of its answer for each fact](../results/other/knowundo-keys-of-answers.json) an earlier version kept 3.
+On KnowUnDo, where several facts share a person, few neighbours are lost, but some facts are still given and attacks
+draw out more than with the paper's recipe; seeking relapses in every prompt did not help there, and [with a key of its
+answer for each fact](../results/other/knowundo-keys-of-answers.json) an earlier version forgot less still.
 
 Figures over few facts say little: of RWKU's target the model knows 1 of 16 facts, EDU-RELAT's task is one fact, which
-the reference gives as well though it was never taught it. In RWKU the request holds what the benchmark measures with
+the reference gives as well though it was never taught it. Teaching EDU-RELAT's family costs this small model nearly all
+general knowledge, and not all biographies are learnt (`acc_bio`), so its scores of what stays say less than they seem
+to. In RWKU the request holds what the benchmark measures with
 ([benchmarks.md](benchmarks.md#choices-the-papers-leave-open)).
 """
 OWN_BENCHMARK = "world"

@@ -103,7 +103,7 @@ def say_verdict(
         display.line(f"  {shown('USR in other wordings', after['paraphrase_usr'])}{drawn_out}")
         display.line(f"  neighbours: {with_neighbours} of {known} facts have some")
     for each in earlier:
-        told = (shown("USR", each.usr), shown("neighbours", each.gur_neighbour))
+        told = (shown("USR", each.usr), shown("APR", each.apr), shown("neighbours", each.gur_neighbour))
         display.line(f"  earlier request {each.folder}: {'  '.join(told)}")
     if known and after["mia"]:
         aucs = ", ".join(shown(name, scores["auc"]) for name, scores in after["mia"].items())

@@ -11,7 +11,7 @@ from lune.outputs import ADAPTER, ADAPTER_CONFIG, RUN_RECORD
 from lune.records import EarlierScores
 from lune.report.folder import items, mapping, number, read_run_folder, text
 
-KINDS = ("direct", "paraphrase", "neighbour")
+KINDS = ("direct", "paraphrase", "adversarial", "neighbour")
 """Probes of earlier requests that are asked again."""
 
 

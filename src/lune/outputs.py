@@ -187,15 +187,15 @@ class RunFolder:
     Args:
         out: The folder to make; ``None`` for ``default``, with -2, -3 ... when that is taken.
         default: The folder when ``out`` is None.
-        force: Replace a run folder that is there, at ``commit()`` and not before.
+        force: Replace a run folder that is there, at ``commit()`` and not before; None where no flag asks for it.
 
     Attributes:
         path: The staging folder, to write into; it exists inside the context.
         target: The folder that ``commit()`` makes.
     """
 
-    def __init__(self, out: Path | None, *, default: Path, force: bool = False) -> None:
-        """Say where the folder goes.
+    def __init__(self, out: Path | None, *, default: Path, force: bool | None = False) -> None:
+        """Say where the folder goes; ``force`` is None for a command that replaces none.
 
         Raises:
             OutputError: When the name given is empty.
@@ -272,7 +272,7 @@ class RunFolder:
             if not self._force:
                 if not self._named:
                     return _first_free(self._place)
-                hint = "name another --out, or add --force to replace it"
+                hint = "name another --out" + (", or add --force to replace it" if self._force is not None else "")
                 raise OutputError(f"The output folder {self._place} exists already.", hint=hint)
             if not real.is_dir() or not ((real / RUN_RECORD).is_file() or not any(real.iterdir())):
                 message = f"{self._place} is not a run folder (it has no {RUN_RECORD}), so --force does not replace it."

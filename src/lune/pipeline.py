@@ -51,6 +51,7 @@ from lune.progress import Display
 from lune.records import Answered, EarlierScores, Fact
 from lune.report import write_report
 from lune.run_record import probe_row, run_record
+from lune.sentences import with_key_words
 from lune.settings import ForgetSettings, resolve
 from lune.stacking import Standing, ask_earlier, attach_both, load_with, products_of
 from lune.subjects import with_subjects
@@ -135,6 +136,10 @@ def run_forget(
             model, standing = load_with(settings.model, earlier, device=str(device), dtype=settings.dtype)
     else:
         model = cell.model
+    if cell is None:
+        facts, told = with_key_words(facts)
+        for line in told:
+            display.line(line)
     timings = {"load": time.perf_counter() - began}
     return _run(
         facts,
@@ -381,7 +386,7 @@ def run_negatives(
     display = Display(console)
     with display.stage(f"loading {settings.model}, asking it for wrong answers"):
         base = RememberedAnswers(load_model(settings.model, device=settings.device, dtype=settings.dtype))
-        complete = with_subjects(facts, base)
+        complete = with_subjects(with_key_words(facts)[0], base)
         known = known_facts(complete, base)
         around = look_around(known, base, anchors=0, seed=settings.seed, whole=complete)
         made = make_negatives(known, base, settings, around)

@@ -183,6 +183,7 @@ class EarlierScores:
         facts: Facts that the model knew before that request; None where the folder is gone.
         usr: Share of them that the plain question does not bring out now.
         paraphrase_usr: The same for other wordings.
+        apr: Share of that request's adversarial prompts that fail now.
         gur_neighbour: Share of the neighbours that the model knew before that request and has right now.
     """
 
@@ -190,4 +191,5 @@ class EarlierScores:
     facts: int | None = None
     usr: float | None = None
     paraphrase_usr: float | None = None
+    apr: float | None = None
     gur_neighbour: float | None = None

@@ -130,4 +130,4 @@ def _ask_again(model: LoadedModel, folder: str) -> EarlierScores:
     before = {probe.id: stored.before[probe.id] for probe in probes}
     scores = probe_scores(probes, [answers[probe.id] for probe in probes], before)
     known = sum(before[probe.id][1] for probe in probes if probe.kind == "direct")
-    return EarlierScores(folder, known, scores["usr"], scores["paraphrase_usr"], scores["gur_neighbour"])
+    return EarlierScores(folder, known, scores["usr"], scores["paraphrase_usr"], scores["apr"], scores["gur_neighbour"])

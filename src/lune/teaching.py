@@ -233,6 +233,7 @@ def run_teach(
     taught: dict[str, Taught] = {}
     for name, texts in lessons.items():
         if not texts:
+            display.line(f"{name}: nothing is left to teach it, so there is none")
             continue
         display.line(f"{name}: {len(texts)} texts")
         taught[name] = each = teach(texts, model, recipe, display=display, dtype=dtype)
@@ -248,7 +249,7 @@ def run_teach(
         write_jsonl(folder.path / "facts.jsonl", [_request_row(fact) for fact in facts])
     write_json(folder.path / RECORD, {name: asdict(each) for name, each in taught.items()})
     target = folder.commit()
-    display.line(f"taught: {target / 'target'}")
+    display.line(f"taught: {', '.join(str(target / name) for name in taught)}")
     if facts:
         display.line(f"Next: lune forget {target / 'facts.jsonl'} --model {target / 'target'}")
     return taught

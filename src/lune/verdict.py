@@ -90,8 +90,9 @@ def judge(
         ),
         _at_least("APR, the share of adversarial prompts that fail,", "apr", metrics_after, thresholds.apr),
         *(
-            _at_least(f"USR of the earlier request {each.folder}", "usr", vars(each), thresholds.usr)
+            _at_least(f"{name.upper()} of the earlier request {each.folder}", name, vars(each), limit)
             for each in earlier
+            for name, limit in (("usr", thresholds.usr), ("apr", thresholds.apr))
         ),
     )
     neighbours = _at_least(

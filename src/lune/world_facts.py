@@ -31,6 +31,8 @@ ALWAYS_DEV = frozenset({
     "romeo and juliet", "moby dick", "mona lisa", "starry night", "invention of telephone",
 })  # fmt: skip
 """Subjects (normalised) on which recipes were tried before the split was made: reporting on them would flatter."""
+PEOPLE = "inhabitants"
+"""The relation of a country's people: "an Italian dish" tells the country as well as its name does."""
 _ARTICLE = "the "
 
 
@@ -209,17 +211,28 @@ def _shipped() -> dict[str, Any]:
 
 
 def _facts(relations: dict[str, Any]) -> list[WorldFact]:
+    people = {name: _spellings(found) for name, found in relations.get(PEOPLE, {"facts": {}})["facts"].items()}
     return [
-        _fact(name, subject, [answer] if isinstance(answer, str) else answer, relation["prompts"])
+        _fact(name, subject, _spellings(answer), relation["prompts"], people)
         for name, relation in relations.items()
         for subject, answer in relation["facts"].items()
     ]
 
 
-def _fact(relation: str, shown: str, spellings: Sequence[str], templates: Iterable[str]) -> WorldFact:
+def _spellings(answer: str | list[str]) -> list[str]:
+    return [answer] if isinstance(answer, str) else answer
+
+
+def _fact(
+    relation: str, shown: str, spellings: Sequence[str], templates: Iterable[str], people: dict[str, list[str]]
+) -> WorldFact:
     # str.format would trip over braces in names; there are none, but a replacement cannot trip at all.
     prompts = tuple(template.replace("{}", shown) for template in templates)
-    return WorldFact(relation, shown.removeprefix(_ARTICLE), prompts, spellings[0], tuple(spellings[1:]))
+    aliases = list(spellings[1:])
+    for name in people.get(spellings[0], ()):
+        told = contains(name, [spellings[0], *aliases]) or any(contains(prompt, [name]) for prompt in prompts)
+        aliases += [] if told else [name]
+    return WorldFact(relation, shown.removeprefix(_ARTICLE), prompts, spellings[0], tuple(aliases))
 
 
 def _is_text(value: Any) -> bool:

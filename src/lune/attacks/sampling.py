@@ -45,4 +45,8 @@ def run(context: AttackContext) -> Finding:
         "leak_at_k_of_the_worst_wording": {k: each["worst_case"] for k, each in by_k.items()},
         "leak_at_k_upper_bound": {k: each["upper_bound"] for k, each in by_k.items()},
     }
-    return Finding(attempts, curves=(Curve("1 - leak@k", "answers drawn", points),), details=details)
+    most = max(by_k, key=int)
+    share, bound = by_k[most]["mean"] or 0.0, by_k[most]["upper_bound"] or 0.0
+    remark = f"leak@{most} over all prompts: {share:.3f}, at most {bound:.3f} with 95 % confidence."
+    curve = Curve("1 - leak@k", "answers drawn", points)
+    return Finding(attempts, curves=(curve,), details=details, remark=remark)

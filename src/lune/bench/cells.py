@@ -77,9 +77,18 @@ def unusable(out: Path, benchmark: str, options: Mapping[str, Any] | None) -> li
     there = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         return [f"--out {out}: {there} is not writable"]
+    if foreign := foreign_files(out):
+        return [f"--out {out} is no bench folder: it holds {', '.join(foreign[:3])}"]
     wanted = {"benchmark": benchmark, **({} if options is None else {"options": dict(options)})}
     found = [(folder, differences(read_json(folder / RUN_RECORD), wanted, {})) for folder in cell_folders(out)]
     return [f"--out: {folder} was made from something else: {'; '.join(each)}" for folder, each in found if each]
+
+
+def foreign_files(out: Path) -> list[str]:
+    """Return what a folder holds where it holds no cell of a bench; empty for a folder of a bench."""
+    if not out.is_dir() or cell_folders(out):
+        return []
+    return sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
 
 
 def differences(record: Mapping[str, Any], wanted: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

@@ -51,7 +51,10 @@ def check(source: Path | None, options: Mapping[str, str | int]) -> None:
         ConfigError: When an option's value is not allowed, or several things are wrong.
         RequestError: When data is missing or of another shape.
     """
+    from lune.metrics.tofu import rouge_scorer
+
     found = Gathered()
+    found.get(rouge_scorer)  # before hours of work
     found.get(lambda: _forgotten(options))
     found.get(lambda: _whole(options, "rows", 1, AUTHORS * QUESTIONS))
     if source is not None:

@@ -124,9 +124,17 @@ def bench(
         from lune.bench.runner import run_bench
 
         run_bench(plan, console=make_console(quiet), command=str(context.obj))
-    finally:
-        if any(plan.out.glob("*/*/seed-*/run.json")):
-            _make_table([plan.out], plan.out, quiet)
+    except ConfigError:  # refused: nothing was run, and the table that is there stays
+        raise
+    except BaseException:
+        _table_of_finished(plan.out, quiet)
+        raise
+    _table_of_finished(plan.out, quiet)
+
+
+def _table_of_finished(out: Path, quiet: bool) -> None:
+    if any(out.glob("*/*/seed-*/run.json")):
+        _make_table([out], out, quiet)
 
 
 def _words(
@@ -222,8 +230,16 @@ def _only_a_table(context: typer.Context, given: dict[str, object]) -> None:
 
 
 def _make_table(folders: list[Path], out: Path, quiet: bool) -> None:
+    from lune.bench.cells import foreign_files
     from lune.bench.table import FILES, write_table
 
+    there = [name for name in FILES if (out / name).exists()]
+    ours = len(there) == len(FILES)  # a table that was made here before
+    if (taken := [name for name in there if name in foreign_files(out)]) and not ours:
+        raise OutputError(
+            f"{out} is no bench folder and holds {', '.join(taken)} already, which would be overwritten.",
+            hint="name another --out",
+        )
     write_table(folders, out, console=make_console(quiet))
     if quiet:
         typer.echo(out)

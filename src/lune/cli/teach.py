@@ -91,7 +91,7 @@ def teach(
         chosen.check(folder, values)
     lessons: tuple[Teaching | None, tuple[Fact, ...]] | None = None if chosen else _from_file(data, forget)
     default = RUNS_FOLDER / f"taught-{data if named else default_run_folder(data).name}"
-    with RunFolder(out, default=default) as made:
+    with RunFolder(out, default=default, force=None) as made:
         from lune.models import load_model
         from lune.progress import Display
         from lune.teaching import run_teach

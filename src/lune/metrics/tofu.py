@@ -87,7 +87,7 @@ def rouge_l_recall(answer: str, expected: str) -> float:
     Raises:
         ConfigError: When the rouge-score package, of the extra ``bench``, is not installed.
     """
-    return float(_rouge_scorer().score(expected, answer)["rougeL"].recall)
+    return float(rouge_scorer().score(expected, answer)["rougeL"].recall)
 
 
 def truth_ratios(
@@ -289,7 +289,12 @@ def _ratio_losses(log: SetLog) -> tuple[list[float], list[list[float]]]:
 
 
 @cache
-def _rouge_scorer() -> Any:
+def rouge_scorer() -> Any:
+    """Return the scorer of ROUGE-L with stemming.
+
+    Raises:
+        ConfigError: When the rouge-score package, of the extra ``bench``, is not installed.
+    """
     try:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError as error:

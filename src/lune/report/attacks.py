@@ -69,6 +69,7 @@ def threats(general: Sequence[tuple[str, str]], rows: Sequence[AttackRow]) -> tu
 
 
 MEASURED_BY: Mapping[str, tuple[str, ...]] = {
+    "Asks in a way no probe here tried": ("sampling", "prefix", "multi-turn", "in-context", "cross-lingual"),
     "Fine-tunes the model further": ("relearn", "benign-relearn"),
     "Runs it at another precision, such as 4 bits": ("int8", "nf4", "gguf-q4"),
     "Reads likelihoods or inner activations": ("choice", "logit-lens"),

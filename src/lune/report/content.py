@@ -205,7 +205,7 @@ def _headline(run: Row, model: str, known: float | None, total: float | None, *,
 
 def _earlier(row: Row) -> EarlierScores:
     facts = number(row.get("facts"))
-    scores = (number(row.get(name)) for name in ("usr", "paraphrase_usr", "gur_neighbour"))
+    scores = (number(row.get(name)) for name in ("usr", "paraphrase_usr", "apr", "gur_neighbour"))
     return EarlierScores(text(row.get("folder")), None if facts is None else int(facts), *scores)
 
 

@@ -97,7 +97,7 @@ def _earlier(content: ReportContent) -> list[str]:
         (
             each.folder,
             MISSING if each.facts is None else str(each.facts),
-            *map(show_score, (each.usr, each.paraphrase_usr, each.gur_neighbour)),
+            *map(show_score, (each.usr, each.paraphrase_usr, each.apr, each.gur_neighbour)),
         )
         for each in content.earlier
     ]

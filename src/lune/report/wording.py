@@ -41,7 +41,7 @@ EARLIER_NOTE = (
     "This adapter also holds what these earlier requests forgot. Their own probes were asked again, with this adapter "
     "on; what counts is what the model knew before each of them."
 )
-EARLIER_HEADINGS = ("Known facts", "USR now", "USR in other wordings now", "Neighbours kept now")
+EARLIER_HEADINGS = ("Known facts", "USR now", "USR in other wordings now", "APR now", "Neighbours kept now")
 NO_VERDICT_MEANING = "The run record holds no verdict that this report knows; read the scores below."
 # The tone picks a colour and a mark; the verdict's own words always stand beside them.
 VERDICT_TONES = {"FORGOTTEN": "good", "PARTLY": "warn", "DAMAGED": "bad", "NOT KNOWN BEFORE": "warn"}
@@ -164,7 +164,10 @@ CONTENT_NOTICE = (
 
 # Who could still get at the facts: what an adapter alone can and cannot promise.
 THREATS = (
-    ("Asks the model with the adapter on", "Measured: USR for plain questions, APR for attacks, on the probes below."),
+    (
+        "Asks the model with the adapter on",
+        "Measured: USR for plain questions, APR for attacks, on this page's probes.",
+    ),
     (
         "Holds the base weights, or can take the adapter off",
         "Yes. The adapter changes what the model says; the base weights underneath still know every fact.",
