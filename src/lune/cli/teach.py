@@ -140,5 +140,5 @@ def _refuse_benchmark_flags(data: str, *, folder: Path | None, options: Sequence
 
     wrong = [flag for flag, value in (("--data", folder), ("--set", options), ("--quick", quick)) if value]
     if wrong:
-        what = f"{' and '.join(wrong)} need a benchmark."
+        what = f"{' and '.join(wrong)} {'needs' if len(wrong) == 1 else 'need'} a benchmark."
         raise ConfigError(f"{what} {unknown_name('benchmark', data, list(BENCHMARKS))}", hint="lune ls benchmarks")
