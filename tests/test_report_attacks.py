@@ -11,7 +11,7 @@ import pytest
 from lune.attacks import ATTACKS
 from lune.errors import OutputError
 from lune.report import write_report
-from lune.report.attacks import MEASURED_BY, attack_rows, threats
+from lune.report.attacks import MEASURED_BY, attack_rows, threats, worst_in_words
 from lune.report.wording import THREATS
 
 
@@ -54,6 +54,17 @@ def test_what_was_measured_replaces_what_was_not() -> None:
     assert inside["Reads likelihoods or inner activations"] == (
         "Measured. choice: Meaning of choice. logit-lens: Meaning of logit-lens."
     )
+
+
+def test_the_verdict_names_the_attack_that_brings_back_most() -> None:
+    rows = attack_rows({"attacks": [*RECORD["attacks"], entry("adapter-scale", 1.0)]})
+    assert worst_in_words(rows) == (
+        "Attacks made afterwards are no part of this verdict. Of 2 made, the strongest is relearn, which brings back 25% "
+        "of the facts.",
+    )
+    [none] = worst_in_words(attack_rows({"attacks": [entry("role", -0.5)]}))
+    assert none.endswith("Of 1 made, none brings any back.")
+    assert worst_in_words(()) == ()
 
 
 def test_an_attack_by_options_was_made_though_nothing_is_said_to_be_recovered() -> None:

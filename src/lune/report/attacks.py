@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lune.report.folder import Row, items, mapping, number, text
 
+BY_CONSTRUCTION = "adapter-scale"
 _NOT_COUNTED = -2.0  # below every difference of two shares
 
 
@@ -51,6 +52,22 @@ def attack_rows(record: Row) -> tuple[AttackRow, ...]:
         return row.made, _NOT_COUNTED if row.recovered is None else row.recovered
 
     return tuple(sorted(rows, key=order, reverse=True))
+
+
+def worst_in_words(rows: Sequence[AttackRow]) -> tuple[str, ...]:
+    """Return a sentence on the attack that brings back most, for beside the verdict, which knows of none; or nothing.
+
+    Taking the adapter off is left out: it brings back everything by construction.
+    """
+    counted = [row for row in rows if row.made and row.recovered is not None and row.name != BY_CONSTRUCTION]
+    if not counted:
+        return ()
+    worst = max(counted, key=lambda row: row.recovered or 0.0)
+    share = max(0.0, worst.recovered or 0.0)
+    told = (
+        f"the one that brings back most is {worst.name}: {share:.0%} of the facts" if share else "none brings back any"
+    )
+    return (f"Attacks made afterwards are no part of this verdict. Of {len(counted)} made, {told}.",)
 
 
 def threats(general: Sequence[tuple[str, str]], rows: Sequence[AttackRow]) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from lune.records import EarlierScores, Negative, Rejected
 from lune.report.answers import Answer, fact_ids_unknown, read_answers
-from lune.report.attacks import AttackRow, attack_rows
+from lune.report.attacks import AttackRow, attack_rows, worst_in_words
 from lune.report.folder import Row, StoredRun, items, mapping, number, text
 from lune.report.wording import (
     CHECK_NAMES,
@@ -154,6 +154,7 @@ def build_content(folder: StoredRun) -> ReportContent:
     known, total = number(facts.get("known")), number(facts.get("total"))
     model = text(mapping(run.get("model")).get("id"))
     verdict = text(run.get("verdict")) or "NO VERDICT"
+    further = attack_rows(folder.attacks)
     named = f": {model}" if model else ""
     return ReportContent(
         title=f"Unlearning report{named}" if unlearned else f"Benchmark cell without unlearning{named}",
@@ -162,12 +163,12 @@ def build_content(folder: StoredRun) -> ReportContent:
         verdict=stands_for[0] if stands_for else verdict,
         meaning=stands_for[1] if stands_for else verdict_meaning(verdict),
         tone=VERDICT_TONES.get(verdict, "warn") if unlearned else "plain",
-        reasons=tuple(text(reason) for reason in items(run.get("verdict_reasons"))) if unlearned else (),
+        reasons=(*map(text, items(run.get("verdict_reasons"))), *worst_in_words(further)) if unlearned else (),
         primary=_scores(PRIMARY_SCORES, before, after, mapping(run.get("thresholds")) if unlearned else None),
         secondary=_secondary_scores(before, after),
         membership=_membership(mapping(before.get("mia")), mapping(after.get("mia"))),
         attacks=_attacks(before, after, answers),
-        further=attack_rows(folder.attacks),
+        further=further,
         earlier=tuple(_earlier(mapping(each)) for each in items(run.get("earlier_requests"))),
         facts=tuple(_fact_summary(mapping(fact), answers) for fact in items(facts.get("list"))),
         facts_known=None if known is None else int(known),
