@@ -58,10 +58,8 @@ def test_what_was_measured_replaces_what_was_not() -> None:
 
 def test_the_verdict_names_the_attack_that_brings_back_most() -> None:
     rows = attack_rows({"attacks": [*RECORD["attacks"], entry("adapter-scale", 1.0)]})
-    assert worst_in_words(rows) == (
-        "Attacks made afterwards are no part of this verdict. Of 2 made, the strongest is relearn, which brings back 25% "
-        "of the facts.",
-    )
+    [told] = worst_in_words(rows)
+    assert told.endswith("Of 2 made, the strongest is relearn, which brings back 25% of the facts.")
     [none] = worst_in_words(attack_rows({"attacks": [entry("role", -0.5)]}))
     assert none.endswith("Of 1 made, none brings any back.")
     assert worst_in_words(()) == ()
