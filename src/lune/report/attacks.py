@@ -64,9 +64,8 @@ def worst_in_words(rows: Sequence[AttackRow]) -> tuple[str, ...]:
         return ()
     worst = max(counted, key=lambda row: row.recovered or 0.0)
     share = max(0.0, worst.recovered or 0.0)
-    told = (
-        f"the one that brings back most is {worst.name}: {share:.0%} of the facts" if share else "none brings back any"
-    )
+    strongest = f"the strongest is {worst.name}, which brings back {share:.0%} of the facts"
+    told = strongest if share else "none brings any back"
     return (f"Attacks made afterwards are no part of this verdict. Of {len(counted)} made, {told}.",)
 
 
