@@ -89,6 +89,15 @@ def _write(folder: Path, record: dict[str, object]) -> None:
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
 
 
+def test_the_page_begins_with_one_table_over_all_benches() -> None:
+    stored = [ROOT / "results" / name for name in ("tofu", "world")]
+    assert make_results.summary_section([]) == []
+    lines = make_results.summary_section(stored)
+    rows = [line for line in lines if line.startswith(("| tofu-", "| world-"))]
+    assert [row.split(" | ")[1] for row in rows] == ["lune-paper", "lune", "reference", "lune-paper", "lune"]
+    assert all(len(row.split(" | ")) == 9 for row in rows)
+
+
 def test_a_bench_says_where_its_scores_say_little() -> None:
     record = {"bench": {"benchmark": "rwku"}, "metrics": {"before": {"counts": {"general": 3, "general_asked": 110}}}}
     few, trained, _ = make_results.reading_notes([record])

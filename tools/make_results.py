@@ -20,7 +20,14 @@ from lune.bench.cells import cell_folders
 from lune.bench.results import read_cell, read_cells, rows
 from lune.bench.table import markdown
 from lune.outputs import RUN_RECORD, write_json
-from result_sections import attack_notes, layers_section, reading_notes, sequence_section, times_section
+from result_sections import (
+    attack_notes,
+    layers_section,
+    reading_notes,
+    sequence_section,
+    summary_section,
+    times_section,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -95,8 +102,9 @@ def results_page(results: Path = RESULTS) -> str:
     """Return the page as Markdown, from the records stored in a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*/run.json"))]
     parts = ["<!-- Written by `make docs` from results/: run `make results` to measure again. -->", INTRO]
-    parts.append("\n".join(times_section(results)))
-    benches = [bench_section(folder) for folder in sorted(results.iterdir()) if cell_folders(folder)]
+    stored = [folder for folder in sorted(results.iterdir()) if cell_folders(folder)]
+    parts += ["\n".join(section) for section in (summary_section(stored), times_section(results)) if section]
+    benches = [bench_section(folder) for folder in stored]
     if records:
         parts.append(_demo_section(records))
     elif not benches:

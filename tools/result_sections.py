@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lune.bench.plan import BEFORE
+from lune.bench.results import read_cells, rows
+
 LAYERS, SEQUENCE = "layers", "sequence"
 FEW_QUESTIONS = 20
 """General questions known before, below which a share of them says little."""
@@ -29,6 +32,33 @@ def times_section(results: Path) -> list[str]:
         f"From [the figures](../results/{TIMES.as_posix()}); the sums below the tables are of cells.",
         "",
     ]
+
+
+def summary_section(folders: Sequence[Path]) -> list[str]:
+    """Return one table over all stored benches: what went, what stayed, the verdicts; empty without any."""
+    if not folders:
+        return []
+    lines = [
+        "## In short",
+        "",
+        "Means over seeds; the tables below have the spread and the rest. The model before, of which nothing is gone and",
+        "everything is kept, is left out.",
+        "",
+        "| bench | column | seeds | known facts | USR | APR | gur_neighbour | gur_general | verdicts |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for folder in folders:
+        for row in rows(read_cells([folder])):
+            if row.column == BEFORE:
+                continue
+            scores = [row.scores.get(name) for name in ("usr", "apr", "gur_neighbour", "gur_general")]
+            shown = (_shown(score.mean if score else None) for score in scores)
+            verdicts = ", ".join(f"{count} {word}" for word, count in row.verdicts.items())
+            lines.append(
+                f"| {row.task} | {row.column} | {len(row.seeds)} | {row.counts['known_facts'][0]} | "
+                f"{' | '.join(shown)} | {verdicts} |"
+            )
+    return [*lines, ""]
 
 
 def layers_section(results: Path) -> list[str]:

@@ -295,8 +295,11 @@ class _Bench:
         self.display.line(f"failed: {what}: {text}")
 
     def _time_left(self, waiting: Sequence[Place]) -> str:
-        """Return in words how long the waiting cells will take, judged by those run so far; empty before the first."""
-        known = [each for column in self.seconds.values() for each in column]
+        """Return in words how long the waiting cells will take, judged by those done; empty as long as none tells."""
+        known = [each for column, own in self.seconds.items() if column not in _ORDER for each in own]
+        if not known and any(place.column not in _ORDER for place in waiting):
+            return ""  # a cell that trains nothing says nothing of one that does
+        known = known or [each for own in self.seconds.values() for each in own]
         if not known:
             return ""
         mean = sum(known) / len(known)
