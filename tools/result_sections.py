@@ -41,8 +41,8 @@ def summary_section(folders: Sequence[Path]) -> list[str]:
     lines = [
         "## In short",
         "",
-        "Means over seeds; the tables below have the spread and the rest. The model before, of which nothing is gone and",
-        "everything is kept, is left out.",
+        "Means over seeds; the tables below have the spread and the rest. The model before is left out: nothing",
+        "of it is gone, and everything is kept.",
         "",
         "| bench | column | seeds | known facts | USR | APR | gur_neighbour | gur_general | verdicts |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
