@@ -99,10 +99,10 @@ def test_the_page_begins_with_one_table_over_all_benches() -> None:
 
 
 def test_a_bench_says_where_its_scores_say_little() -> None:
-    record = {"bench": {"benchmark": "rwku"}, "metrics": {"before": {"counts": {"general": 3, "general_asked": 110}}}}
+    record = {"bench": {"benchmark": "rwku"}, "metrics": {"after": {"counts": {"general": 3, "general_asked": 110}}}}
     few, trained, _ = make_results.reading_notes([record])
     assert "Of 110 general questions the model knew 3 before" in few and "trained" in trained
-    record = {"bench": {"benchmark": "tofu"}, "metrics": {"before": {"counts": {"general": 64}}}}
+    record = {"bench": {"benchmark": "tofu"}, "metrics": {"after": {"counts": {"general": 64}}}}
     assert make_results.reading_notes([record]) == []
 
 

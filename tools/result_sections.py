@@ -124,10 +124,10 @@ def sequence_section(results: Path) -> list[str]:
 
 def reading_notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what a reader of a bench's table must know of it: scores over few questions, or over trained ones."""
-    counts = records[0]["metrics"]["before"]["counts"]
-    known, asked = counts["general"], counts.get("general_asked", counts["general"])
+    counts = records[0]["metrics"]["after"].get("counts", {})  # the first column, `before` where it is there
+    known, asked = counts.get("general"), counts.get("general_asked", counts.get("general"))
     lines = []
-    if known < FEW_QUESTIONS:
+    if known is not None and known < FEW_QUESTIONS:
         lines.append(f"- Of {asked} general questions the model knew {known} before: `gur_general` says little here.")
     if records[0]["bench"]["benchmark"] == "rwku":
         lines.append("- `forget_fb` and `forget_qa` are over questions of the request, which were trained on.")
