@@ -235,7 +235,7 @@ def test_too_little_teaching_is_said_and_gives_another_status(
     ("arguments", "expected"),
     [
         (["tofoo"], "There is no file tofoo"),
-        (["facts.jsonl", "--quick"], "--quick need a benchmark"),
+        (["facts.jsonl", "--quick"], "--quick needs a benchmark"),
         (["facts.jsonl", "--forget", "other.jsonl"], "1 of 1 prompt not found in facts.jsonl"),
         (["tofu", "--forget", "other.jsonl"], "what tofu forgets is its own"),
         (["tofu", "--set", "autors=20"], "Did you mean: authors?"),
