@@ -49,6 +49,7 @@ before](../results/other/demo-before-packed-rows.json)). No command makes these 
 `results/other`.
 
 All benches are of the present default. `world` and TOFU have three seeds, KnowUnDo, EDU-RELAT and RWKU one each.
+KnowUnDo's cells were made before the texts of its protocol were held out of anchors and keys.
 
 **What is not reached.** On `world` the default loses too many neighbours: above all the same questions about other
 things where the answer is a number (the atomic number) or a form of a word (the comparative). On TOFU a fact or two of
