@@ -256,6 +256,7 @@ def test_bad_input_is_refused_before_anything_is_loaded(
     monkeypatch.chdir(tmp_path)
     Path("facts.jsonl").write_text(json.dumps({"prompt": "Who?", "answer": "Bo"}) + "\n")
     Path("other.jsonl").write_text(json.dumps({"prompt": "What?", "answer": "Tea"}) + "\n")
+    Path("tofu").mkdir()  # a folder of the benchmark's name, such as its data, is no file of facts
     assert main(["teach", *arguments, "--model", "no/such-model"]) == 2
     assert expected in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "runs").exists()

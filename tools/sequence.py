@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="copy the records into results/")
     given = parser.parse_args()
     if given.store:
-        for folder in sorted(given.out.iterdir()):
+        for folder in sorted(given.out.glob("[0-9]*")):  # not what a killed run staged
             make_results.store(f"{NAME}/{folder.name}", folder)
         return
     after: Path | None = None

@@ -75,7 +75,7 @@ def teach(
     recipe = TeachingRecipe(
         passes=passes, learning_rate=learning_rate, rank=rank, batch_size=batch_size, seed=settings.seed
     )
-    named = data in BENCHMARKS and not Path(data).exists()
+    named = data in BENCHMARKS and not Path(data).is_file()
     chosen = benchmark(data) if named else None
     values = read_options(chosen, options or [], quick=quick) if chosen else {}
     if chosen is None:
