@@ -199,6 +199,20 @@ def prefix_cache(model: Any, batch: Batch, *, config: Any, room: int = 0) -> Dyn
     return cache
 
 
+def run_batch(model: Any, batch: Batch, *, config: Any) -> DynamicCache:
+    """Return keys and values of the shared prefix and the rows; the output head runs at their last tokens alone."""
+    cache = prefix_cache(model, batch, config=config)
+    model(
+        input_ids=batch.ids,
+        attention_mask=batch.full_mask,
+        position_ids=batch.positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=last_positions(batch.ids.shape[1], 1, batch.ids.device),
+    )
+    return cache
+
+
 def response_logits(model: Any, batch: Batch, *, config: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return the logits that predict response tokens, without ever making the whole [B, S, V] tensor.
 
@@ -251,16 +265,7 @@ def run_prompts(model: Any, prompts: Sequence[Sequence[int]], *, pad_id: int, co
     """Run prompts of at least two tokens, without their last, which predicts the first token of a response."""
     rows = [Encoded(tuple(prompt[:-1]), ()) for prompt in prompts]
     batch = make_batch(rows, list(range(len(rows))), pad_id, model.device)
-    cache = prefix_cache(model, batch, config=config)
-    model(
-        input_ids=batch.ids,
-        attention_mask=batch.full_mask,
-        position_ids=batch.positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=last_positions(batch.ids.shape[1], 1, batch.ids.device),
-    )
-    return PromptsRun(cache, batch.full_mask)
+    return PromptsRun(run_batch(model, batch, config=config), batch.full_mask)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lune.adapters import decoder_layers, sizes
-from lune.batching import Batch, batches, last_positions, prefix_cache, within_window
+from lune.batching import Batch, batches, run_batch, within_window
 from lune.chat import Encoded
 from lune.models import SCORING_BATCH, LoadedModel
 
@@ -218,15 +218,7 @@ def _run(loaded: LoadedModel, rows: Sequence[Encoded], *, share: bool) -> Iterat
     """Run the rows in batches: one forward pass for the shared prefix, where there is one, then one for the rest."""
     for made in batches(rows, SCORING_BATCH, loaded.pad_id, loaded.device, share=share):
         batch = within_window(made, loaded.model.config)
-        cache = prefix_cache(loaded.model, batch, config=loaded.model.config)
-        loaded.model(
-            input_ids=batch.ids,
-            attention_mask=batch.full_mask,
-            position_ids=batch.positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=last_positions(batch.ids.shape[1], 1, batch.ids.device),
-        )
+        run_batch(loaded.model, batch, config=loaded.model.config)
         yield batch
 
 

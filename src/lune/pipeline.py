@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +27,6 @@ from lune.evaluation import (
 )
 from lune.facts import check_facts, read_request
 from lune.hardware import Hardware, describe, pick_device, pick_dtype
-from lune.methods import method
-from lune.methods.contract import Edit
 from lune.metrics import Summary, summarise
 from lune.metrics.membership import LOWEST_SHARE
 from lune.models import LoadedModel, load_model
@@ -53,10 +50,9 @@ from lune.report import write_report
 from lune.run_record import probe_row, run_record
 from lune.sentences import with_key_words
 from lune.settings import ForgetSettings, resolve
-from lune.stacking import Standing, ask_earlier, attach_both, load_with, products_of
+from lune.stacking import Standing, ask_earlier, attach_both, keep_earlier_adapter, load_with, products_of
 from lune.subjects import with_subjects
-from lune.training.editing import refuse_last_layer
-from lune.training.session import Trained, train_adapter
+from lune.training.session import Trained, check_layers, train_adapter
 from lune.verdict import judge
 
 RELOAD_PROBES = 8
@@ -174,10 +170,7 @@ def _run(
     hardware = replace(describe(model.device, model.dtype), dtype=str(precision).removeprefix("torch."))
     display.line(f"{_precisions(hardware, model)} · {settings.model}")
     # A range that the model does not have is refused before the minutes of preparation, not after them.
-    total = len(adapters.decoder_layers(model.model)[1])
-    layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
-    if isinstance(method(settings.method), Edit):
-        refuse_last_layer(layers, total)
+    check_layers(model, settings)
     torch.manual_seed(settings.seed)
     base = cell.answers if cell else RememberedAnswers(model)
     with display.stage("making negatives and probes, asking the base model"):
@@ -207,27 +200,25 @@ def _run(
         checks["adapter_matrices_moved"] = trained.moved
     start, earlier = time.perf_counter(), []
     if trained or shipped is not model:
-        reloading = "reloading the adapter from disk, " if trained else ""
-        with display.stage(f"{reloading}asking every test probe"):
+        with display.stage(f"{'reloading the adapter from disk, ' if trained else ''}asking every test probe"):
             if trained:
                 shipped, checks["reloaded_same_answers"] = _save_and_reload(
                     model, prepared, folder.path / ADAPTER, standing
                 )
             after, mia_after = ask(shipped, prepared.test), infer_membership(shipped, texts, lowest=lowest)
-        if trained:
-            display.line(f"adapter read back from disk: {checks['reloaded_same_answers']} answers the same")
+    if trained:
+        display.line(f"adapter read back from disk: {checks['reloaded_same_answers']} answers the same")
     if standing:
-        if not trained:  # what was forgotten before stays so, whatever this request asked for
-            shutil.copytree(standing.run.adapter, folder.path / ADAPTER)
+        if not trained:
+            keep_earlier_adapter(standing, folder.path / ADAPTER)
         with display.stage("asking the probes of the earlier requests"):
             earlier = ask_earlier(shipped, standing.run)
     timings["evaluate"] += time.perf_counter() - start
     rows = answered(prepared.test, prepared.before, after)
-    known_ids = {fact.id for fact in prepared.known}
-    metrics = summarise(rows, known_ids, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
-    measured = _Measured(rows, metrics, trained, shipped, checks, earlier)
+    known = {fact.id for fact in prepared.known}
+    metrics = summarise(rows, known, prepared.made.alternates, mia_before, mia_after, seed=settings.seed)
     return _conclude(
-        measured,
+        _Measured(rows, metrics, trained, shipped, checks, earlier),
         prepared,
         settings,
         folder=folder,

@@ -7,8 +7,10 @@ sum of both.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,6 +112,11 @@ def attach_both(standing: Standing, new: Products) -> LoadedModel:
         layer.lora_A["default"].weight.data.copy_(a)
         layer.lora_B["default"].weight.data.copy_(b)
     return standing.base
+
+
+def keep_earlier_adapter(standing: Standing, folder: Path) -> None:
+    """Put the earlier adapter at ``folder``: what was forgotten stays so where a new request trains nothing."""
+    shutil.copytree(standing.run.adapter, folder)
 
 
 def ask_earlier(model: LoadedModel, run: EarlierRun) -> list[EarlierScores]:

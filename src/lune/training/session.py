@@ -28,7 +28,7 @@ from lune.settings import AdapterKind, ForgetSettings, NegativesStyle
 from lune.subjects import of_whole_subjects
 from lune.training.adapter_keys import adapter_keys, subject_contexts
 from lune.training.anchors import AnchorRow, anchor_rows
-from lune.training.editing import edit_rows, write_edit
+from lune.training.editing import edit_rows, refuse_last_layer, write_edit
 from lune.training.loop import Row, TrainingOutcome, train
 from lune.training.rows import TrainingRow, training_rows, with_base
 from lune.training.steering import COLLAPSE, DevScores
@@ -59,6 +59,18 @@ class Trained:
     moved: str
     relapses: list[Negative]
     seconds: float
+
+
+def check_layers(model: LoadedModel, settings: ForgetSettings) -> None:
+    """Refuse layers that the model does not have, and for an edit its last one.
+
+    Raises:
+        ConfigError: When they are refused.
+    """
+    total = len(adapters.decoder_layers(model.model)[1])
+    layers = adapters.chosen_layers(settings.layers, total, settings.adapter)
+    if isinstance(method(settings.method), Edit):
+        refuse_last_layer(layers, total)
 
 
 def train_adapter(
