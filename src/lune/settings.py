@@ -57,7 +57,7 @@ class ForgetSettings(BaseModel):
         None, description="Run folder to make; runs/REQUEST-NAME when not given, with -2, -3 ... where taken."
     )
     after: Path | None = Field(
-        None, description="Run folder of an earlier request: its facts stay forgotten, the new adapter holds both."
+        None, description="Run folder of an earlier request: its adapter stays in force, the new one holds both."
     )
     method: str = Field("lune", description="Training objective; `lune ls methods` lists them.")
     recipe: Literal["lune", "lune-paper"] = Field(
